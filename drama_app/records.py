@@ -172,6 +172,8 @@ class SyncReport:
     passed_over: int
     seconds: float
     notes: tuple[str, ...] = ()
+    stopped: bool = False
+    """True if the person stopped it; the next sync goes on from there."""
 
 
 @dataclass(frozen=True, slots=True)

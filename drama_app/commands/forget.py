@@ -1,0 +1,30 @@
+"""Take a file or folder out of the index; the files themselves stay untouched.
+
+A folder below an indexed one stays out until it is indexed by name again.
+"""
+
+import argparse
+from pathlib import Path
+
+from drama_app.config import Settings
+from drama_app.output import Output, clean_for_terminal
+
+NAME = "forget"
+HELP = "take a file or folder out of the index"
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="files and folders")
+
+
+def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:
+    """Forgets each path."""
+    from drama_app.library import Library
+
+    with Library.open(settings) as library:
+        for path in arguments.paths:
+            count = library.forget(path.expanduser())
+            noun = "file" if count == 1 else "files"
+            output.write_line(clean_for_terminal(f"{path}: {count:,} {noun} taken out of the index"))
+    return 0

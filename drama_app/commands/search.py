@@ -1,0 +1,144 @@
+"""Search by meaning and by words.
+
+Put a phrase in "double quotes" to insist on it. Each hit is a file with the passages that answer.
+"""
+
+import argparse
+import re
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drama_app.config import Settings
+from drama_app.errors import UsageError
+from drama_app.output import Output, hit_to_json, results_to_json
+from drama_app.records import Filters, Results
+
+if TYPE_CHECKING:
+    from drama_app.library import Library
+
+NAME = "search"
+HELP = "find what answers a question"
+
+
+def declare(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments."""
+    parser.add_argument("query", metavar="QUERY", nargs="?", help="a question, a name, words")
+    parser.add_argument("--similar", metavar="FILE[#PAGE]", help="files like this one, in place of QUERY")
+    parser.add_argument("--mode", choices=("fused", "meaning", "keywords"), default="fused", help="default: fused")
+    parser.add_argument("-n", "--limit", type=read_count, default=10, metavar="N", help="at most N files (default 10)")
+    parser.add_argument("--passages", type=read_count, metavar="N", help="passages a file (3; on a terminal 1)")
+    chosen = parser.add_argument_group("conditions")
+    chosen.add_argument("--in", dest="folders", action="append", default=[], metavar="FOLDER", help="below FOLDER")
+    chosen.add_argument("--type", dest="types", action="append", default=[], metavar="TYPE", help="pdf, md, docx, ...")
+    chosen.add_argument("--lang", action="append", default=[], metavar="CODE", help="en, de, zh, ...")
+    chosen.add_argument("--since", type=read_date, metavar="DATE", help="changed on or after 2024, 2024-05, 2024-05-31")
+    chosen.add_argument("--until", type=read_last_date, metavar="DATE", help="changed on or before")
+    shape = parser.add_argument_group("output").add_mutually_exclusive_group()
+    shape.add_argument("--json", action="store_true", help="one JSON object")
+    shape.add_argument("--jsonl", action="store_true", help="one JSON object a hit and line")
+    shape.add_argument("--paths", action="store_true", help="only the paths, one a line")
+    shape.add_argument("--explain", action="store_true", help="show where each score comes from")
+    parser.add_argument("-0", "--null", action="store_true", help="with --paths: end each with a zero byte")
+
+
+def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:
+    """Searches; 1 if nothing good enough was found."""
+    from drama_app.library import Library
+
+    if (arguments.query is None) == (arguments.similar is None):
+        raise UsageError("say what to search for: a QUERY or --similar FILE, one of them")
+    if arguments.query is not None and not arguments.query.strip():
+        raise UsageError("the query is empty")
+    if arguments.null and not arguments.paths:
+        raise UsageError("-0 goes with --paths")
+    with Library.open(settings) as library:
+        results = _find(library, arguments)
+        if not (arguments.json or arguments.jsonl or arguments.paths):
+            if output.for_person:
+                results = library.mark_sentences(results)
+            _show(results, arguments, output)
+    if arguments.json:
+        output.write_json(results_to_json(results))
+    elif arguments.jsonl:
+        for hit in results.hits:
+            output.write_json(hit_to_json(hit), indent=None)
+    elif arguments.paths and not results.nothing_good_enough:
+        for hit in results.hits:
+            output.write_path(hit.path, end=b"\0" if arguments.null else b"\n")
+    return 0 if results.hits and not results.nothing_good_enough else 1
+
+
+def _find(library: "Library", arguments: argparse.Namespace) -> Results:
+    filters = Filters(
+        folders=tuple(Path(folder).expanduser().absolute() for folder in arguments.folders),
+        types=tuple(name.lower().removeprefix(".") for name in arguments.types),
+        languages=tuple(name.lower() for name in arguments.lang),
+        since=arguments.since,
+        until=arguments.until,
+    )
+    if arguments.similar is not None:
+        path, page = split_page(arguments.similar)
+        return library.similar(path, page=page, limit=arguments.limit, filters=filters)
+    return library.search(
+        arguments.query, mode=arguments.mode, limit=arguments.limit, filters=filters, passages=arguments.passages or 3
+    )
+
+
+def _show(results: Results, arguments: argparse.Namespace, output: Output) -> None:
+    from drama_app.listing import describe_seconds, show_results
+
+    links = output.color and output.for_person
+    output.show(*show_results(results, links=links, explain=arguments.explain, passages=arguments.passages or 1))
+    output.detail(f"{len(results.hits)} files in {describe_seconds(results.seconds)}")
+
+
+def split_page(text: str) -> tuple[Path, int | None]:
+    """Returns file and page of "FILE#PAGE"; a file whose name holds "#" is itself.
+
+    Raises:
+        UsageError: there is no such page number.
+    """
+    path = Path(text).expanduser()
+    name, mark, page = text.rpartition("#")
+    if path.exists() or not mark:
+        return path.absolute(), None
+    if not re.fullmatch("[0-9]{1,6}", page) or int(page) < 1:
+        raise UsageError(f"{page!r} is not a page number, in --similar {text}")
+    return Path(name).expanduser().absolute(), int(page)
+
+
+def read_count(text: str) -> int:
+    """Returns a number from 1 to 1000."""
+    if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= 1000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
+    return int(text)
+
+
+def read_date(text: str) -> float:
+    """Returns the beginning of a year, month, day or moment in local time, as seconds since 1970."""
+    return _read_span(text)[0].timestamp()
+
+
+def read_last_date(text: str) -> float:
+    """Returns the end of it: "2024" includes the whole of December."""
+    return _read_span(text)[1].timestamp()
+
+
+def _read_span(text: str) -> tuple[datetime, datetime]:
+    match = re.fullmatch(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?", text)
+    try:
+        if match is None:
+            moment = datetime.fromisoformat(text)
+            return moment, moment
+        year, month, day = (int(part) if part else None for part in match.groups())
+        start = datetime(year or 0, month or 1, day or 1)
+        if day:
+            after = start + timedelta(days=1)
+        elif month:
+            after = datetime(start.year + month // 12, month % 12 + 1, 1)
+        else:
+            after = datetime(start.year + 1, 1, 1)
+        return start, after - timedelta(microseconds=1)
+    except (ValueError, OverflowError):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2024, 2024-05 or 2024-05-31") from None

@@ -1,0 +1,202 @@
+"""Reads data that people keep as text: CSV and TSV rows, JSON and JSON lines, notebooks.
+
+Values keep the names of their columns and keys, so that a row or record reads on its own. Encoded binary is left out.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from drama_app.extract.builder import TextBuilder, build_from_lines, split_lines
+from drama_app.extract.encoding import Decoded, read_text
+from drama_app.extract.markup import find_markdown_headings
+from drama_app.extract.source import Source
+from drama_app.records import Document
+
+_DELIMITERS = ",;\t|"
+_SNIFFED_LINES = 50
+_MAX_ROW = 4_000
+"""Characters of one row; wider rows are matrices."""
+_NUMBER = re.compile(r"[-+]?[\d.,:/ %€$£-]*\d[\d.,:/ %€$£eE-]*$")
+_ENCODED = re.compile(r"(?:data:[\w/+.-]+;base64,)?[A-Za-z0-9+/=_-]{300,}\s*$")
+_PROSE = 200
+"""A string this long is a paragraph; shorter ones are lines of a record."""
+_MAX_OUTPUT = 2_000
+"""Characters of one notebook output: the first screens of a log, not all of it."""
+_MAX_FIELD = 1_000_000
+
+
+def read_csv(source: Source) -> Document:
+    """Return a table whose rows read "column: value; column: value"; line N is line N of the file."""
+    decoded = read_text(source)
+    kind = "tsv" if source.suffix in (".tsv", ".tab") else "csv"
+    raw = split_lines(decoded.text)
+    csv.field_size_limit(_MAX_FIELD)
+    delimiter = _sniff_delimiter([line for line in raw[:_SNIFFED_LINES] if line.strip()])
+    try:
+        lines = list(_format_rows(raw, delimiter))
+    except csv.Error:
+        lines = raw
+    return build_from_lines(lines, kind, notes=decoded.notes)
+
+
+def _sniff_delimiter(lines: list[str]) -> str:
+    """Return the delimiter that splits the most lines into the same number of columns, more than one."""
+    best, best_rating = ",", (0.0, 0)
+    for delimiter in _DELIMITERS:
+        try:
+            widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
+        except csv.Error:
+            continue
+        usual = max(set(widths), key=widths.count, default=1)
+        rating = (widths.count(usual) / len(widths), usual) if usual > 1 else (0.0, 0)
+        if rating > best_rating:
+            best, best_rating = delimiter, rating
+    return best
+
+
+def _format_rows(raw: list[str], delimiter: str) -> Iterator[str]:
+    """Yield as many lines as the file has: one a row, empty ones where a row spans several."""
+    reader = csv.reader((line + "\n" for line in raw), delimiter=delimiter)
+    header: list[str] | None = None
+    done = 0
+    for row in reader:
+        cells = [" ".join(cell.split()) for cell in row]
+        if header is None and any(cells):
+            header = cells if _is_header(cells) else []
+            line = delimiter.replace("\t", ",").join(cells) if not header else ", ".join(filter(None, cells))
+        else:
+            line = _format_row(header or [], cells)
+        yield line[:_MAX_ROW]
+        for _ in range(reader.line_num - done - 1):
+            yield ""
+        done = reader.line_num
+
+
+def _is_header(cells: list[str]) -> bool:
+    """True if a first row names columns: several texts, no numbers, none twice."""
+    named = [cell for cell in cells if cell]
+    return (
+        len(named) > 1
+        and len(set(named)) == len(named)
+        and len(named) * 2 > len(cells)
+        and not any(_NUMBER.match(cell) or len(cell) > 80 for cell in named)
+    )
+
+
+def _format_row(header: list[str], cells: list[str]) -> str:
+    """Return one row with its column names; empty cells are left out."""
+    parts = []
+    for index, cell in enumerate(cells):
+        name = header[index] if index < len(header) else ""
+        if cell:
+            parts.append(f"{name}: {cell}" if name else cell)
+    return "; ".join(parts)
+
+
+def read_json(source: Source) -> Document:
+    """Return the values of JSON or JSON lines with their key paths; what is neither is shown as text."""
+    decoded = read_text(source)
+    try:
+        value = json.loads(decoded.text.lstrip("\ufeff"))
+    except (ValueError, RecursionError):
+        return _read_json_lines(decoded)
+    builder = TextBuilder()
+    for path, text in _walk_json(value):
+        if builder.full:
+            break
+        if len(text) > _PROSE:
+            builder.paragraph(f"{path}: {text}" if path else text)
+        else:
+            builder.line(f"{path}: {text}" if path else text)
+    return builder.build("json", _find_json_title(value), notes=decoded.notes)
+
+
+def _read_json_lines(decoded: Decoded) -> Document:
+    """Return one record a line; a line that is no JSON stays as it is."""
+    lines = []
+    for line in split_lines(decoded.text):
+        try:
+            value = json.loads(line) if line.lstrip()[:1] in ("{", "[") else line
+        except (ValueError, RecursionError):
+            value = line
+        pairs = ((path, " ".join(text.split())) for path, text in _walk_json(value))
+        lines.append("; ".join(f"{path}: {text}" if path else text for path, text in pairs))
+    return build_from_lines(split_lines("\n".join(lines)), "json", notes=decoded.notes)
+
+
+def _walk_json(value: Any) -> Iterator[tuple[str, str]]:
+    """Yield (key path, text) in order, list positions left out; an explicit stack, since files nest deeper than calls."""
+    stack: list[tuple[str, Any]] = [("", value)]
+    while stack:
+        path, item = stack.pop()
+        if isinstance(item, dict):
+            below = [(f"{path}.{key}" if path else str(key), inner) for key, inner in item.items()]
+            stack.extend(reversed(below))
+        elif isinstance(item, list):
+            if item and all(isinstance(inner, int | float) for inner in item) and len(item) > 8:
+                continue  # vectors and coordinates
+            stack.extend((path, inner) for inner in reversed(item))
+        elif isinstance(item, str):
+            if item.strip() and not _ENCODED.match(item):
+                yield path, item
+        elif item is not None:
+            yield path, json.dumps(item)
+
+
+def _find_json_title(value: Any) -> str:
+    """Return the title or name that an object gives itself."""
+    if isinstance(value, dict):
+        for key in ("title", "name", "Title", "Name"):
+            if isinstance(value.get(key), str) and len(value[key]) <= 300:
+                return str(value[key])
+    return ""
+
+
+def read_ipynb(source: Source) -> Document:
+    """Return a notebook's Markdown, code and short text outputs; images and widgets are left out."""
+    decoded = read_text(source)
+    try:
+        notebook = json.loads(decoded.text)
+    except ValueError:
+        return read_json(source)
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    if not isinstance(cells, list):
+        cells = [cell for sheet in notebook.get("worksheets", []) for cell in sheet.get("cells", [])]
+    builder = TextBuilder()
+    title = ""
+    for cell in cells:
+        text = _join(cell.get("source", cell.get("input", "")))
+        if cell.get("cell_type") in ("markdown", "heading"):
+            title = _add_markdown(builder, text) or title if not title else (_add_markdown(builder, text), title)[1]
+        else:
+            builder.paragraph(text)
+            for output in cell.get("outputs", []):
+                builder.paragraph(_read_output(output)[:_MAX_OUTPUT])
+    return builder.build("ipynb", title, notes=decoded.notes)
+
+
+def _add_markdown(builder: TextBuilder, text: str) -> str:
+    """Add a Markdown cell with its headings and return the first of them."""
+    lines = split_lines(text)
+    first, start = "", 0
+    for index, level, title in list(find_markdown_headings(lines)):
+        builder.paragraph("\n".join(lines[start:index]))
+        builder.heading(level, title)
+        first, start = first or title, index + 1
+    builder.paragraph("\n".join(lines[start:]))
+    return first
+
+
+def _read_output(output: dict[str, Any]) -> str:
+    """Return the plain text of one output."""
+    bundle = output.get("data", output)
+    text = _join(output.get("text", "")) or _join(bundle.get("text/plain", "") if isinstance(bundle, dict) else "")
+    return "" if _ENCODED.match(text) or text.startswith("<") else text
+
+
+def _join(lines: Any) -> str:
+    """Return a notebook's multi-line string, which is one string or a list."""
+    return "".join(map(str, lines)) if isinstance(lines, list) else str(lines or "")

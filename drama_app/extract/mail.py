@@ -1,0 +1,276 @@
+"""Reads mail: single messages (.eml), mailboxes (mbox), Outlook messages (.msg).
+
+Owns which parts of a message are its body and which are attachments. Attachments are read by their own kind;
+pictures that belong to an HTML body are left out. Trusts no declared charset.
+"""
+
+import datetime
+import email
+import email.errors
+import email.header
+import email.policy
+import mimetypes
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.message import Message
+from functools import partial
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from drama_app.errors import ExtractionError
+from drama_app.extract.builder import TextBuilder
+from drama_app.extract.clean import clean_line
+from drama_app.extract.nested import add_attachments
+from drama_app.extract.source import Source
+from drama_app.records import Document
+
+if TYPE_CHECKING:
+    from oxmsg import Message as OutlookMessage
+
+MAX_MESSAGES = 10_000
+MAX_MESSAGE_BYTES = 100_000_000
+MAX_NOTES = 20
+
+_HEADERS = ("From", "To", "Cc", "Date")
+_FLOWED = re.compile(r"(?<=[^\n ]) \n(?=[^\n> ])")
+
+
+@dataclass
+class Letter:
+    """A message as a person sees it, whatever the format."""
+
+    subject: str = ""
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    """(name, value) of From, To, Cc and Date, those that are there."""
+    plain: list[str] = field(default_factory=list)
+    html: list[str] = field(default_factory=list)
+    attachments: list[tuple[str, bytes]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_eml(source: Source) -> Document:
+    """Return one message: its subject, who wrote to whom and when, its body, its attachments."""
+    if source.size() > MAX_MESSAGE_BYTES:
+        raise ExtractionError(f"larger than {MAX_MESSAGE_BYTES // 1_000_000} MB")
+    letter = _parse(source.read())
+    builder = TextBuilder()
+    return builder.build("eml", letter.subject, notes=_shorten(add_letter(builder, source, letter)))
+
+
+def read_mbox(source: Source) -> Document:
+    """Return the messages of a mailbox, each under its subject; the file is read as a stream."""
+    builder = TextBuilder()
+    notes: list[str] = []
+    with source.open() as stream:
+        for number, raw in enumerate(_split_mailbox(stream)):
+            if builder.full:
+                break
+            if number == MAX_MESSAGES:
+                notes.append(f"only the first {MAX_MESSAGES:,} messages are searchable")
+                break
+            notes += add_letter(builder, source, _parse(raw))
+    return builder.build("mbox", notes=_shorten(notes))
+
+
+def read_msg(source: Source) -> Document:
+    """Return a message that Outlook saved."""
+    import struct
+
+    import olefile
+    from oxmsg import Message as OutlookMessage
+
+    try:
+        with source.open() as stream, olefile.OleFileIO(stream) as container:
+            letter = _convert_outlook(OutlookMessage.load(stream), partial(_read_raw, container))
+    except (OSError, ValueError, KeyError, struct.error, IndexError, AssertionError, AttributeError) as error:
+        raise ExtractionError("damaged, or not really an Outlook message") from error
+    builder = TextBuilder()
+    return builder.build("msg", letter.subject, notes=_shorten(add_letter(builder, source, letter)))
+
+
+def add_letter(builder: TextBuilder, source: Source, letter: Letter) -> list[str]:
+    """Add a message and return notes on what of it is not searchable."""
+    from drama_app.extract.web import add_html, parse_html
+
+    builder.heading(1, letter.subject)
+    for name, value in letter.headers:
+        builder.line(f"{name}: {value}")
+    if any(text.strip() for text in letter.plain):
+        for text in letter.plain:
+            builder.paragraph(text)
+    else:
+        for text in letter.html:
+            root = parse_html(text)
+            if root is not None:
+                body = TextBuilder()
+                add_html(body, root)
+                builder.paragraph(body.build("html").text)
+    return letter.notes + add_attachments(builder, source, letter.attachments, level=2)
+
+
+def _parse(raw: bytes) -> Letter:
+    """Return a message from its bytes; headers that break the rules are taken as they are."""
+    message = email.message_from_bytes(raw, policy=email.policy.compat32)
+    letter = Letter(subject=_decode_header(message.get("Subject")))
+    for name in _HEADERS:
+        values = [_decode_header(value) for value in message.get_all(name, [])]
+        if any(values):
+            letter.headers.append((name, ", ".join(value for value in values if value)))
+    _add_part(letter, message)
+    return letter
+
+
+def _add_part(letter: Letter, part: "Message[str, str]") -> None:
+    """Sort a part and those in it into body and attachments."""
+    kind = part.get_content_type()
+    if kind == "multipart/encrypted" or (kind == "application/pkcs7-mime" and "signed" not in str(part.get_params())):
+        letter.notes.append("the message is encrypted")
+    elif kind == "multipart/alternative":
+        _add_alternatives(letter, part)
+    elif kind == "message/rfc822":
+        inner = part.get_payload()
+        if isinstance(inner, list) and inner:
+            name = _decode_header(inner[0].get("Subject")) or "message"
+            letter.attachments.append((f"{name.replace('/', '-')}.eml", inner[0].as_bytes()))
+    elif part.is_multipart():
+        for inner_part in part.get_payload():
+            if isinstance(inner_part, Message):
+                _add_part(letter, inner_part)
+    else:
+        _add_leaf(letter, part, kind)
+
+
+def _add_alternatives(letter: Letter, part: "Message[str, str]") -> None:
+    """Add the plain version of a message, another only where there is none."""
+    versions = []
+    for inner in part.get_payload():
+        if isinstance(inner, Message):
+            version = Letter()
+            _add_part(version, inner)
+            versions.append(version)
+    best = next((version for version in versions if any(text.strip() for text in version.plain)), None)
+    best = best or next((version for version in versions if version.html), None)
+    for version in versions:
+        letter.attachments += version.attachments
+        letter.notes += version.notes
+    if best is not None:
+        letter.plain += best.plain
+        letter.html += best.html
+
+
+def _add_leaf(letter: Letter, part: "Message[str, str]", kind: str) -> None:
+    """Add a part that holds no other."""
+    name = _decode_header(part.get_filename())
+    attached = part.get_content_disposition() == "attachment" or bool(name)
+    payload = part.get_payload(decode=True)
+    data = payload if isinstance(payload, bytes) else b""
+    if kind in ("text/plain", "text/html") and not attached:
+        text = _decode(data, part.get_content_charset() or "")
+        if kind == "text/plain" and part.get_param("format") == "flowed":
+            text = _FLOWED.sub(" ", text.replace("\r\n", "\n"))
+        (letter.plain if kind == "text/plain" else letter.html).append(text)
+    elif kind.startswith("image/") and part.get("Content-ID") is not None:
+        return
+    elif data and not kind.startswith(("message/delivery", "application/pgp-sig", "application/pkcs7-sig")):
+        suffix = "" if "." in name else mimetypes.guess_extension(kind) or ""
+        letter.attachments.append((f"{name or 'part'}{suffix}", data))
+
+
+def _decode(data: bytes, charset: str) -> str:
+    """Return the text of a part; a declared charset is a hint, since senders get it wrong."""
+    from drama_app.extract.encoding import decode
+
+    try:
+        return decode(data, hint=charset).text
+    except ExtractionError:
+        return ""
+
+
+def _decode_header(value: object) -> str:
+    """Return a header's text, encoded words decoded, raw bytes guessed."""
+    if value is None:
+        return ""
+    pieces = []
+    try:
+        decoded = email.header.decode_header(value if isinstance(value, email.header.Header) else str(value))
+    except (email.errors.HeaderParseError, ValueError):
+        return clean_line(str(value))
+    for piece, charset in decoded:
+        if isinstance(piece, bytes):
+            charset = "" if charset in (None, "unknown-8bit") else str(charset)
+            pieces.append(piece.decode("ascii") if piece.isascii() and not charset else _decode(piece, charset))
+        else:
+            raw = piece.encode("utf-8", "surrogateescape")
+            pieces.append(piece if raw.isascii() else _decode(raw, ""))
+    return clean_line("".join(pieces))
+
+
+def _split_mailbox(stream: BinaryIO) -> Iterator[bytes]:
+    """Yield the messages of a mailbox; one that is too large is cut."""
+    lines: list[bytes] = []
+    size = 0
+    after_blank = True
+    for line in stream:
+        if after_blank and line.startswith(b"From "):
+            if lines:
+                yield b"".join(lines)
+            lines, size = [], 0
+        elif size < MAX_MESSAGE_BYTES:
+            lines.append(line[1:] if re.match(rb">+From ", line) else line)
+            size += len(line)
+        after_blank = not line.strip()
+    if lines:
+        yield b"".join(lines)
+
+
+def _convert_outlook(message: "OutlookMessage", raw: Callable[[str], bytes]) -> Letter:
+    """Return an Outlook message as a letter; `raw` gives the bytes of a property by number and type."""
+    headers = {name.title(): _decode_header(value) for name, value in message.message_headers.items()}
+    sent = message.sent_date
+    fallbacks = {
+        "From": _decode_header(_read_property(lambda: message.sender, raw, "0C1A001E")),
+        "To": _read_property(lambda: _join_recipients(message), raw, "0E04001E"),
+        "Date": sent.strftime("%Y-%m-%d %H:%M") if isinstance(sent, datetime.datetime) else "",
+    }
+    letter = Letter(subject=clean_line(_read_property(lambda: message.subject, raw, "0037001E")))
+    for name in _HEADERS:
+        value = headers.get(name) or clean_line(fallbacks.get(name, ""))
+        if value:
+            letter.headers.append((name, value))
+    letter.plain = [_read_property(lambda: message.body, raw, "1000001E")]
+    letter.html = [_read_property(lambda: message.html_body, raw, "10130102")]
+    for number, attachment in enumerate(message.attachments, start=1):
+        name = f"attachment {number}"
+        with suppress(LookupError, UnicodeDecodeError):
+            name = clean_line(attachment.file_name or "") or name
+        if attachment.file_bytes:
+            letter.attachments.append((name, attachment.file_bytes))
+        else:
+            letter.notes.append(f"{name}: Outlook items inside messages are not searched")
+    return letter
+
+
+def _read_raw(container: Any, number: str) -> bytes:
+    """Return the bytes of a property of the message itself, none if it lacks it."""
+    name = f"__substg1.0_{number}"
+    return bytes(container.openstream(name).read()) if container.exists(name) else b""
+
+
+def _join_recipients(message: "OutlookMessage") -> str:
+    """Return names and addresses of all recipients."""
+    people = ((person.name or "", person.email_address or "") for person in message.recipients)
+    return ", ".join(f"{name} <{address}>" if address else name for name, address in people)
+
+
+def _read_property(read: Callable[[], str | None], raw: Callable[[str], bytes], number: str) -> str:
+    """Return a text of an Outlook message; where it names a code page Python lacks, the bytes decide."""
+    try:
+        return read() or ""
+    except (LookupError, UnicodeDecodeError):
+        return _decode(raw(number), "")
+
+
+def _shorten(notes: list[str]) -> list[str]:
+    """Return the first notes and how many more there are."""
+    return notes if len(notes) <= MAX_NOTES else [*notes[:MAX_NOTES], f"and {len(notes) - MAX_NOTES:,} more notes"]

@@ -1,0 +1,69 @@
+"""What the Office Open XML formats share: parts, the relationships between them, and the title.
+
+Owns the package; the text inside belongs to the modules of the formats.
+"""
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from drama_app.errors import ExtractionError
+from drama_app.extract.archive import SafeZip
+from drama_app.extract.elements import find_all, get_attribute, join_text
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+
+class Package:
+    """The parts of a .docx or .pptx file."""
+
+    def __init__(self, archive: SafeZip) -> None:
+        self._archive = archive
+        # Part names do not depend on case, and some writers differ between the parts and their relationships.
+        self._names = {name.replace("\\", "/").lower(): name for name in archive.names()}
+
+    def find_main(self, fallback: str) -> str:
+        """Return the name of the part that the package is about."""
+        main = next(iter(self.find_related("", "officeDocument")), fallback)
+        if main.lower() not in self._names:
+            raise ExtractionError(f"damaged: its part {main} is missing")
+        return main
+
+    def read(self, part: str) -> "_Element | None":
+        """Return the root of a part, None if the package lacks it."""
+        name = self._names.get(part.lower())
+        return None if name is None else self._archive.read_xml(name)
+
+    def list_relations(self, part: str) -> dict[str, tuple[str, str]]:
+        """Return relationship id -> (last word of its type, part name) of what a part refers to in the package."""
+        folder, name = posixpath.split(part)
+        root = self.read(posixpath.join(folder, "_rels", f"{name}.rels"))
+        found = {}
+        for relation in [] if root is None else find_all(root, "Relationship"):
+            if get_attribute(relation, "TargetMode") == "External":
+                continue
+            target = get_attribute(relation, "Target").replace("\\", "/")
+            resolved = posixpath.normpath(posixpath.join("/" + folder, target)).lstrip("/")
+            kind = get_attribute(relation, "Type").rpartition("/")[2]
+            found[get_attribute(relation, "Id")] = (kind, resolved)
+        return found
+
+    def find_related(self, part: str, kind: str) -> list[str]:
+        """Return the names of the parts of one type that a part refers to."""
+        return [name for relation, name in self.list_relations(part).values() if relation == kind]
+
+    def read_related(self, part: str, kind: str) -> "list[_Element]":
+        """Return the roots of the parts of one type that a part refers to; missing ones are left out."""
+        roots = [self.read(name) for name in self.find_related(part, kind)]
+        return [root for root in roots if root is not None]
+
+    def read_title(self) -> str:
+        """Return the title in the document's properties."""
+        for root in self.read_related("", "core-properties"):
+            for title in find_all(root, "title"):
+                return join_text(title)
+        return ""
+
+    def count_embedded(self) -> int:
+        """Return how many whole files are embedded, charts' tables apart."""
+        return sum("/embeddings/" in name and "worksheet" not in name for name in self._names)

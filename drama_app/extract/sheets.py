@@ -1,0 +1,130 @@
+"""Reads spreadsheets: .xlsx and its variants with openpyxl, .xls with xlrd.
+
+Owns what of a workbook is text: every sheet, hidden ones too, with the values that formulas last had, comments and
+text boxes. Calculates nothing.
+"""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+from drama_app.errors import ExtractionError
+from drama_app.extract.archive import open_archive
+from drama_app.extract.builder import TextBuilder
+from drama_app.extract.clean import clean_line
+from drama_app.extract.elements import find_all, get_attribute, join_text
+from drama_app.extract.ooxml import Package
+from drama_app.extract.source import Source
+from drama_app.extract.tables import TableWriter
+from drama_app.extract.titles import choose_title
+from drama_app.records import Document
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+
+def read_xlsx(source: Source) -> Document:
+    """Return the text of a workbook: a sheet is a page under its name, a row a line."""
+    import openpyxl
+
+    with open_archive(source) as archive:
+        package = Package(archive)
+        remarks = _read_remarks(package)
+        title = choose_title(package.read_title())
+    builder = TextBuilder()
+    writer = TableWriter(builder)
+    with source.open() as stream, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions that hold no text
+        workbook = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
+        for sheet in workbook.worksheets:
+            builder.page()
+            builder.heading(1, sheet.title)
+            # Some writers declare one cell as the whole sheet; without a declared size rows end where they end.
+            sheet.reset_dimensions()
+            writer.add_rows(sheet.iter_rows(values_only=True))
+            builder.paragraph("\n".join(remarks.get(sheet.title, [])))
+        workbook.close()
+    return _build(builder, writer, "xlsx", title)
+
+
+def read_xls(source: Source) -> Document:
+    """Return the text of a workbook of Excel 97 to 2003 or older."""
+    import xlrd
+
+    if source.size() > 100_000_000:
+        raise ExtractionError("too large for a legacy Excel workbook: save as .xlsx")
+    builder = TextBuilder()
+    writer = TableWriter(builder)
+    try:
+        workbook = xlrd.open_workbook(file_contents=source.read(), logfile=StringIO(), on_demand=True)
+    except xlrd.XLRDError as error:
+        if "encrypted" in str(error).lower():
+            raise ExtractionError("encrypted: needs a password") from error
+        raise ExtractionError("damaged, or not really an Excel workbook: save as .xlsx") from error
+    with workbook:
+        for name in workbook.sheet_names():
+            builder.page()
+            builder.heading(1, name)
+            writer.add_rows(_iterate_xls_rows(workbook.sheet_by_name(name), workbook.datemode))
+            workbook.unload_sheet(name)
+    return _build(builder, writer, "xls", "")
+
+
+def _build(builder: TextBuilder, writer: TableWriter, kind: str, title: str) -> Document:
+    """Return the document, refusing a workbook of nothing but sheet names."""
+    document = builder.build(kind, title, notes=writer.list_notes())
+    if document.text == "\n\n".join(heading.title for heading in document.headings):
+        raise ExtractionError("no text inside: its sheets are empty")
+    return document
+
+
+def _iterate_xls_rows(sheet: Any, datemode: int) -> Iterator[Sequence[object]]:
+    """Yield the rows of a sheet with dates as dates and whole numbers as such."""
+    import xlrd
+
+    for index in range(sheet.nrows):
+        row: list[object] = []
+        for cell in sheet.row(index):
+            value: object = cell.value
+            if cell.ctype in (xlrd.XL_CELL_ERROR, xlrd.XL_CELL_EMPTY, xlrd.XL_CELL_BLANK):
+                value = None
+            elif cell.ctype == xlrd.XL_CELL_BOOLEAN:
+                value = bool(value)
+            elif cell.ctype == xlrd.XL_CELL_DATE:
+                value = _convert_date(cell.value, datemode)
+            row.append(value)
+        yield row
+
+
+def _convert_date(value: float, datemode: int) -> object:
+    """Return a date cell as date, as time of day if it has no day, as number if it is out of range."""
+    import xlrd
+
+    try:
+        moment = xlrd.xldate_as_datetime(value, datemode)
+    except (xlrd.XLDateError, OverflowError, ValueError):
+        return value
+    return moment.time() if 0 <= value < 1 else moment
+
+
+def _read_remarks(package: Package) -> dict[str, list[str]]:
+    """Return sheet name -> the texts of its comments and text boxes."""
+    main = package.find_main("xl/workbook.xml")
+    root = package.read(main)
+    relations = package.list_relations(main)
+    found = {}
+    for sheet in [] if root is None else find_all(root, "sheet"):
+        ids = [str(value) for key, value in sheet.attrib.items() if str(key).endswith("}id")]
+        part = relations[ids[0]][1] if ids and ids[0] in relations else ""
+        texts = [join_text(text) for comments in package.read_related(part, "comments")
+                 for text in find_all(comments, "text")]  # fmt: skip
+        for drawing in package.read_related(part, "drawing"):
+            texts.extend(_join_drawn(paragraph) for paragraph in find_all(drawing, "p"))
+        found[get_attribute(sheet, "name")] = [text for text in map(clean_line, texts) if text]
+    return found
+
+
+def _join_drawn(paragraph: "_Element") -> str:
+    """Return the text of a paragraph in a text box."""
+    return "".join(join_text(run) for run in find_all(paragraph, "t"))

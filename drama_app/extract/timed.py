@@ -1,0 +1,109 @@
+"""Reads subtitles: cues become running text, times become headings every few minutes."""
+
+import html
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from drama_app.extract.builder import TextBuilder
+from drama_app.extract.encoding import read_text
+from drama_app.extract.source import Source
+from drama_app.records import Document
+
+_TIMES = re.compile(r"\s*((?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3})\s*-->\s*((?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3})")
+_SPEAKER = re.compile(r"<v(?:\.[^ \t>]+)?[ \t]+([^>]+)>")
+_TAG = re.compile(r"</?[a-zA-Z0-9.:][^>]*>|\{\\[^}]*\}")
+_SENTENCE_END = re.compile(r"[.!?…。！？؟।]['\"”’»)]*$")
+_HEADING_SECONDS = 300
+"""A time every five minutes leads back to the place without breaking the text up."""
+_PAUSE_SECONDS = 4.0
+_PARAGRAPH_CHARACTERS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class _Cue:
+    start: float
+    end: float
+    speaker: str
+    text: str
+
+
+def read_srt(source: Source) -> Document:
+    """Return the text of a SubRip file."""
+    return _read_cues(source, "srt")
+
+
+def read_vtt(source: Source) -> Document:
+    """Return the text of a WebVTT file."""
+    return _read_cues(source, "vtt")
+
+
+def _read_cues(source: Source, kind: str) -> Document:
+    """Join cues to paragraphs at pauses, changes of speaker, and sentence ends of long ones."""
+    decoded = read_text(source)
+    builder = TextBuilder()
+    paragraph = ""
+    next_heading = 0.0
+    before: _Cue | None = None
+    cues = list(_parse(decoded.text))
+    is_long = bool(cues) and cues[-1].end - cues[0].start > _HEADING_SECONDS
+    for cue in cues:
+        if before and (_is_break(before, cue) or (len(paragraph) > _PARAGRAPH_CHARACTERS and _ends(paragraph))):
+            builder.paragraph(paragraph)
+            paragraph = ""
+        if is_long and cue.start >= next_heading and (not paragraph or _ends(paragraph)):
+            builder.paragraph(paragraph)
+            paragraph = ""
+            builder.heading(1, _format_time(cue.start))
+            next_heading = (cue.start // _HEADING_SECONDS + 1) * _HEADING_SECONDS
+        named = f"{cue.speaker}: {cue.text}" if cue.speaker and not paragraph else cue.text
+        paragraph = f"{paragraph} {named}".strip()
+        before = cue
+    builder.paragraph(paragraph)
+    return builder.build(kind, notes=decoded.notes)
+
+
+def _is_break(before: _Cue, cue: _Cue) -> bool:
+    return cue.start - before.end > _PAUSE_SECONDS or cue.speaker != before.speaker
+
+
+def _ends(text: str) -> bool:
+    return _SENTENCE_END.search(text) is not None
+
+
+def _parse(text: str) -> Iterator[_Cue]:
+    """Yield cues; a line that repeats the line before (rolling captions) is left out."""
+    times: tuple[float, float] | None = None
+    lines: list[str] = []
+    last_line = ""
+    for line in [*text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), ""]:
+        match = _TIMES.match(line)
+        if match:
+            times, lines = (_parse_time(match.group(1)), _parse_time(match.group(2))), []
+        elif line.strip():
+            lines.append(line)
+        elif times:
+            speaker = next((found.group(1) for found in map(_SPEAKER.search, lines) if found), "")
+            plain = [html.unescape(_TAG.sub("", one)).strip() for one in lines]
+            fresh = []
+            for one in plain:
+                if one and one != last_line:
+                    fresh.append(one)
+                    last_line = one
+            if fresh:
+                yield _Cue(times[0], times[1], speaker.strip(), " ".join(fresh))
+            times = None
+
+
+def _parse_time(text: str) -> float:
+    """Return seconds of "1:02:03,456" or "02:03.456"."""
+    seconds = 0.0
+    for part in text.replace(",", ".").split(":"):
+        seconds = seconds * 60 + float(part)
+    return seconds
+
+
+def _format_time(seconds: float) -> str:
+    """Return "0:05:00"."""
+    whole = int(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

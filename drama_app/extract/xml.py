@@ -1,0 +1,148 @@
+"""Reads XML of any vocabulary: mixed content as paragraphs, records as "name: value", titles of sections as headings.
+
+Entities are not expanded and nothing is fetched. XHTML is handed to `web`.
+"""
+
+import re
+from typing import TYPE_CHECKING
+
+from drama_app.errors import ExtractionError
+from drama_app.extract.builder import TextBuilder
+from drama_app.extract.encoding import MAX_TEXT_BYTES, read_text
+from drama_app.extract.source import Source
+from drama_app.extract.web import html_to_text, read_html
+from drama_app.records import Document
+
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
+# An entity made of entities grows without bound; documents define characters and phrases.
+_BOMB = re.compile(rb"<!ENTITY\s[^>]*?[\"'][^\"']*?&[\w.-]+;[^\"']*?&[\w.-]+;")
+_TITLES = frozenset({"title", "article-title", "book-title", "head", "invention-title"})
+_REFERENCES = frozenset(
+    "ref mixed-citation element-citation citation nlm-citation product related-object analytic monogr image "
+    "caption".split()
+)
+_SECTIONS = frozenset(
+    "section sec sect1 sect2 sect3 sect4 chapter part appendix div div1 div2 div3 article book topic item entry "
+    "abstract simplesect preface body group".split()
+)
+_UNLABELLED = frozenset(
+    "p para simpara text tspan desc description summary content body li item td th entry cell value string title head "
+    "encoded label caption quote line v l note span b i em bold italic sup sub".split()
+)
+_HTML_INSIDE = re.compile(r"<(?:p|div|br|a|span|li|h\d|img|table)[\s>/]", re.IGNORECASE)
+_LETTER = re.compile(r"[^\W\d_]")
+_MAX_RECORD = 200
+"""Longer values speak for themselves and need no name before them; without any letter they are data."""
+
+
+def read_xml(source: Source) -> Document:
+    """Return an XML document.
+
+    Raises:
+        ExtractionError: too large, hostile entities, or nothing that can be parsed.
+    """
+    from lxml import etree
+
+    if source.size() > MAX_TEXT_BYTES:
+        read_text(source)  # says what the limit is
+    data = source.read()
+    if _BOMB.search(data[:65_536]):
+        raise ExtractionError("refused: it defines entities that expand one another")
+    root = _parse(data)
+    if root is None:
+        root = _parse(read_text(source).text.encode("utf-8"), encoding="utf-8")
+    if root is None:
+        raise ExtractionError("damaged: no XML could be read from it")
+    if etree.QName(root).localname.lower() == "html":
+        return read_html(source)
+    builder = TextBuilder()
+    title = _add_tree(builder, root)
+    return builder.build("xml", title)
+
+
+def _parse(data: bytes, *, encoding: str | None = None) -> "_Element | None":
+    """Return the root element, None if there is none."""
+    from lxml import etree
+
+    parser = etree.XMLParser(
+        resolve_entities=False,
+        no_network=True,
+        load_dtd=False,
+        huge_tree=False,
+        recover=True,
+        remove_comments=True,
+        remove_pis=True,
+        encoding=encoding,
+    )
+    try:
+        root: _Element | None = etree.fromstring(data, parser)
+    except (etree.XMLSyntaxError, ValueError, LookupError):
+        return None
+    return root
+
+
+def _add_tree(builder: TextBuilder, root: "_Element") -> str:
+    """Add all text below `root` and return the first title."""
+    from lxml import etree
+
+    title = ""
+    depth = 0
+    walker = etree.iterwalk(root, events=("start", "end"))
+    for event, element in walker:
+        if builder.full:
+            break
+        name = _get_name(element)
+        if name in _SECTIONS:
+            depth += 1 if event == "start" else -1
+        if event == "end" or not isinstance(element.tag, str):
+            continue
+        if _is_title(element, name) and (text := _collect(element)):
+            builder.heading(depth + (1 if element.getparent() is not None else 0), text)
+            title = title or text
+        elif _is_mixed(element):
+            _add_text(builder, etree.QName(element).localname, _collect(element))
+        else:
+            continue
+        walker.skip_subtree()
+    return title
+
+
+def _is_title(element: "_Element", name: str) -> bool:
+    """True for the title of a section or of the whole, not of a work that is cited."""
+    parent = element.getparent()
+    if name not in _TITLES or (parent is not None and _get_name(parent) in _REFERENCES):
+        return False
+    text = _collect(element)
+    return len(text) <= 300 and _LETTER.search(text) is not None
+
+
+def _get_name(element: "_Element") -> str:
+    """Return the tag without its namespace, lower case."""
+    return element.tag.rpartition("}")[2].lower() if isinstance(element.tag, str) else ""
+
+
+def _is_mixed(element: "_Element") -> bool:
+    """True for an element that holds text itself, between its children or without any."""
+    if element.text and not element.text.isspace():
+        return True
+    return any(child.tail and not child.tail.isspace() for child in element)
+
+
+def _collect(element: "_Element") -> str:
+    """Return all text below an element on one line."""
+    return " ".join("".join(str(text) for text in element.itertext()).split())
+
+
+def _add_text(builder: TextBuilder, name: str, text: str) -> None:
+    """Add one element's text as prose, as the HTML that it quotes, or as a record."""
+    if _HTML_INSIDE.search(text):
+        builder.paragraph(html_to_text(text))
+    elif len(text) > _MAX_RECORD:
+        if _LETTER.search(text):
+            builder.paragraph(text)
+    elif name.lower() in _UNLABELLED or len(name) < 3:
+        builder.line(text)
+    else:
+        builder.line(f"{name}: {text}")

@@ -1,0 +1,225 @@
+"""One sync: what is on disk against what the manifest knows, then only the difference.
+
+Shared by `drama-app index` (every root) and by the watcher (some paths). Removes first what is gone, so that no search
+shows it, but keeps the content of vanished files until the end: a moved file finds its passages there.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from drama_app.config import Settings
+from drama_app.embed import Encoder
+from drama_app.extract.pool import ExtractionPool
+from drama_app.manifest import FileRow, Manifest, now_ns
+from drama_app.pipeline import Pipeline
+from drama_app.records import Progress, Skipped, SyncReport
+from drama_app.ignore import IgnoreRules
+from drama_app.scan import Found, Known, merge_roots, needs_check, root_is_gone, scan
+from drama_app.store import PassageStore
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 0.5  # how long a file that changed while it was read is left alone before it is read again
+
+
+@dataclass(slots=True)
+class Survey:
+    """The difference between disk and manifest."""
+
+    to_check: dict[Path, Found] = field(default_factory=dict)
+    gone: set[Path] = field(default_factory=set)
+    notes: list[str] = field(default_factory=list)
+
+
+def sync(
+    manifest: Manifest,
+    store: PassageStore,
+    encoder: Callable[[], Encoder],
+    settings: Settings,
+    *,
+    changed: Collection[Path] | None,
+    on_progress: Callable[[Progress], None],
+    stop: threading.Event,
+) -> SyncReport:
+    """Brings the index in line with the disk. The caller holds the writer's lock.
+
+    Args:
+        manifest: What is known.
+        store: The passages of the retriever in use.
+        encoder: Opens the retriever; not called if there is nothing to embed.
+        settings: Limits and ignore rules.
+        changed: Files and folders to look at; None looks at every root.
+        on_progress: Called about ten times a second.
+        stop: When set, what is finished is kept and the report says `stopped`.
+    """
+    started = time.monotonic()
+    on_progress(Progress("scan"))
+    if changed is None:
+        _heal(manifest, store)
+        survey = _survey_roots(manifest, settings, stop)
+    else:
+        survey = _survey_paths(manifest, settings, changed, stop)
+    gone_documents = _remove_gone(manifest, survey.gone)
+    files = sorted(survey.to_check.values(), key=lambda found: (found.size, found.path))  # first results early
+    pipeline = _run_pipeline(manifest, store, encoder, settings, files, gone_documents, on_progress, stop)
+    on_progress(Progress("tidy", files_done=len(files), files_total=len(files)))
+    remove_orphans(manifest, store)
+    store.tidy()
+    tally = pipeline.tally
+    documents, passages = manifest.counts()
+    return SyncReport(
+        documents=documents,
+        passages=passages,
+        added=tally.added,
+        changed=tally.changed,
+        removed=max(0, len(survey.gone) - tally.moved),
+        moved=tally.moved,
+        failed=manifest.skipped("failed"),
+        passed_over=tally.passed_over,
+        seconds=time.monotonic() - started,
+        notes=(*survey.notes, *(f"{path} keeps changing: it is read when it rests" for path in tally.unsettled)),
+        stopped=stop.is_set(),
+    )
+
+
+def remove_orphans(manifest: Manifest, store: PassageStore) -> None:
+    """Removes documents that no file holds, and what a killed run left: hidden first, so that nothing half shows."""
+    numbers = manifest.hide_orphans()
+    if numbers:
+        store.remove(numbers)
+        manifest.delete_documents(numbers)
+
+
+def _heal(manifest: Manifest, store: PassageStore) -> None:
+    """Makes manifest and store agree after a power cut, when either may have lost its last writes."""
+    stored, visible = store.counts(), manifest.visible()
+    lost = [number for number, passages in visible.items() if stored.get(number, 0) != passages]
+    if lost:
+        log.warning("%d documents miss passages and are indexed again", len(lost))
+        manifest.distrust(lost)
+    unknown = stored.keys() - visible.keys() - set(manifest.unfinished())
+    if unknown:
+        store.remove(unknown)
+
+
+def _remove_gone(manifest: Manifest, gone: set[Path]) -> set[int]:
+    """Forgets vanished files; returns the documents that they held, where a moved file may find its passages."""
+    rows = [row for path in gone if (row := manifest.file(path)) is not None]
+    manifest.remove_files(row.path for row in rows)
+    return {row.document for row in rows if row.document is not None}
+
+
+def _run_pipeline(
+    manifest: Manifest,
+    store: PassageStore,
+    encoder: Callable[[], Encoder],
+    settings: Settings,
+    files: list[Found],
+    gone: set[int],
+    on_progress: Callable[[Progress], None],
+    stop: threading.Event,
+) -> Pipeline:
+    def report(progress: Progress) -> None:
+        manifest.put(pending=str(progress.files_total - progress.files_done))
+        on_progress(progress)
+
+    pool = ExtractionPool(
+        workers=settings.workers or max(1, (os.cpu_count() or 1) // 4),
+        timeout=settings.timeout_seconds,
+        memory_mb=settings.memory_megabytes,
+    )
+    with pool:
+        pipeline = Pipeline(
+            manifest, store, encoder, pool,
+            max_file_bytes=settings.max_file_bytes, stop=stop, on_progress=report, gone=gone,
+        )  # fmt: skip
+        pipeline.run(files)
+        unsettled, pipeline.tally.unsettled = pipeline.tally.unsettled, []
+        if unsettled and not stop.wait(SETTLE_SECONDS):
+            wanted = set(unsettled)
+            pipeline.run([found for found in files if found.path in wanted])
+    manifest.put(pending=str(len(pipeline.tally.unsettled)))
+    return pipeline
+
+
+def rules_for(manifest: Manifest, settings: Settings, root: Path) -> IgnoreRules:
+    """The ignore rules below a root."""
+    own = (settings.data_folder, settings.config_folder, settings.state_folder, settings.cache_folder)
+    return IgnoreRules(
+        root, hidden=settings.hidden, extra=settings.ignore, excluded=manifest.excluded() | {*own, settings.log_folder}
+    )
+
+
+def _survey_roots(manifest: Manifest, settings: Settings, stop: threading.Event) -> Survey:
+    survey = Survey()
+    rows = {row.path: row for row in manifest.roots()}
+    for root in merge_roots(rows):
+        known = dict(_known(manifest, root))
+        if root_is_gone(root, device=rows[root].device, has_files=bool(known)):
+            manifest.mark_root(root, state="missing", device=None, synced=None)
+            survey.notes.append(f"{root} is not there now: what is indexed of it stays searchable")
+            continue
+        _compare(manifest, survey, root, rules_for(manifest, settings, root), known, stop)
+        if not stop.is_set():
+            manifest.mark_root(root, state="ok", device=_device(root), synced=time.time())
+    return survey
+
+
+def _survey_paths(
+    manifest: Manifest, settings: Settings, paths: Collection[Path], stop: threading.Event
+) -> Survey:
+    """Looks at single files and folders; one that is inside another is looked at once."""
+    survey = Survey()
+    rows = {row.path: row for row in manifest.roots()}
+    roots = merge_roots(rows)
+    rules = {root: rules_for(manifest, settings, root) for root in roots}
+    for path in merge_roots(paths):
+        root = next((root for root in roots if root == path or root in path.parents), None)
+        if root is None:
+            continue
+        known = dict(_known(manifest, path))
+        if root_is_gone(root, device=rows[root].device, has_files=bool(known)):
+            manifest.mark_root(root, state="missing", device=None, synced=None)
+            survey.notes.append(f"{root} is not there now: what is indexed of it stays searchable")
+        elif not os.path.lexists(path) or rules[root].ignored(path, is_folder=path.is_dir()):
+            survey.gone |= known.keys()
+        else:
+            _compare(manifest, survey, path, rules[root], known, stop)
+    return survey
+
+
+def _compare(
+    manifest: Manifest, survey: Survey, top: Path, rules: IgnoreRules, known: dict[Path, Known], stop: threading.Event
+) -> None:
+    """Walks `top` and adds to the survey what differs from `known`."""
+    seen: set[Path] = set()
+    closed: list[Path] = []
+    for found in scan(top, rules, stop=stop):
+        seen.add(found.path)
+        if isinstance(found, Skipped):
+            closed.append(found.path)
+            manifest.put_files([FileRow(found.path, 0, 0, 0, 0, now_ns(), "failed", found.reason, None)])
+        elif needs_check(found, known.get(found.path)):
+            survey.to_check[found.path] = found
+    if stop.is_set():
+        return  # what was not walked is not gone
+    missing = known.keys() - seen
+    # What lies in a folder that cannot be read just now may well be there.
+    survey.gone |= {path for path in missing if not any(folder in path.parents for folder in closed)}
+
+
+def _known(manifest: Manifest, below: Path) -> Iterable[tuple[Path, Known]]:
+    for row in manifest.files(below):
+        yield row.path, Known(row.size, row.mtime_ns, row.ctime_ns, row.inode, row.checked_ns)
+
+
+def _device(path: Path) -> int | None:
+    try:
+        return path.stat().st_dev
+    except OSError:
+        return None

@@ -1,0 +1,111 @@
+"""Turns text into the terms of the keyword index, for every script; knows nothing of the index itself.
+
+One list of rules serves passages and queries, so that what was written is what is found. A word yields itself,
+folded; longer words also a stem (their first letters and "*"); scripts without spaces yield pairs of characters.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import regex
+
+_STEM_FROM = 6
+_STEM = 5
+_LONGEST = 64
+"""A longer run without a space is data (base64, a hash), which nobody types: only its beginning counts."""
+
+_TOKEN = regex.compile(r"[\w](?:[\w]|[.\-'’/:@#+&](?=\w))*[+#]*")
+_PIECE = regex.compile(
+    r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]+"
+    r"|\p{Hangul}+"
+    r"|\p{Lu}?[\p{Ll}\p{M}]+|\p{Lu}+(?!\p{Ll})|\p{N}+|[\p{L}\p{M}]+"
+)
+_UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]")
+_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
+_HANGUL = regex.compile(r"\p{Hangul}")
+_ARABIC_PREFIX = regex.compile(r"^(?:[وف]?(?:[بك]?ال|لل)|[وفبكل](?=\w{4}))(?=\w{2})")
+_HEBREW_PREFIX = regex.compile(r"^ו?(?:[משה]|כש|[בכל])(?=\w{3})")
+_MARKS = regex.compile(r"[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0640]+")
+_SPECIAL = str.maketrans({"ı": "i", "ł": "l", "đ": "d", "ø": "o", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th",
+                          "ى": "ي", "ة": "ه", "ک": "ك", "ی": "ي"})
+_PHRASE = regex.compile(r"[\"“”„«»「『]([^\"“”„«»「」『』]+)[\"“”„«»」』]")
+
+
+@dataclass(frozen=True, slots=True)
+class KeywordQuery:
+    """What a query asks of the keyword index."""
+
+    words: tuple[tuple[str, ...], ...]
+    """A group of terms for each word of the query; the first is the most exact."""
+    phrases: tuple[str, ...]
+    """Quoted parts, folded: a hit contains each of them."""
+
+
+def fold(text: str) -> str:
+    """Lower case without accents, compatibility forms unified: "Straße" and "STRASSE" become one."""
+    if text.isascii():
+        return text.lower()
+    folded = unicodedata.normalize("NFKD", text.casefold()).casefold()
+    return unicodedata.normalize("NFC", _MARKS.sub("", folded)).translate(_SPECIAL)
+
+
+def index_terms(text: str) -> str:
+    """The terms of a passage, with repetitions, separated by spaces."""
+    return " ".join(term for token in _tokens(text) for term in _token_terms(token))
+
+
+def parse_query(query: str) -> KeywordQuery:
+    """Split a query into words with their terms, and quoted phrases."""
+    phrases = tuple(folded for found in _PHRASE.findall(query) if (folded := " ".join(fold(found).split())))
+    words = dict.fromkeys(terms for token in _tokens(query) if (terms := _token_terms(token)))
+    return KeywordQuery(words=tuple(words), phrases=phrases)
+
+
+def _tokens(text: str) -> Iterator[str]:
+    for match in _TOKEN.finditer(unicodedata.normalize("NFKC", text)):
+        yield match.group()[:_LONGEST]
+
+
+@lru_cache(maxsize=50_000)
+def _token_terms(token: str) -> tuple[str, ...]:
+    terms: dict[str, None] = {}
+    whole = fold(token)
+    pieces = _PIECE.findall(token)
+    if len(pieces) > 1 and not _UNSPACED.search(token):
+        terms[whole] = None
+        words = _WORD.findall(whole)
+        if len(words) == 1 and whole.isalpha():
+            pieces = [token, *pieces]
+    for piece in pieces or [token]:
+        if word := fold(piece):
+            terms.update(dict.fromkeys(_piece_terms(word)))
+    return tuple(terms)
+
+
+def _piece_terms(word: str) -> Iterator[str]:
+    if _UNSPACED.match(word):
+        yield from _pairs(word)
+        return
+    yield word
+    if _HANGUL.match(word):
+        if len(word) > 2:
+            yield from _pairs(word)
+        return
+    bare = word
+    if "\u0600" <= word[0] <= "\u06ff":
+        bare = _ARABIC_PREFIX.sub("", word)
+    elif "\u0590" <= word[0] <= "\u05ff":
+        bare = _HEBREW_PREFIX.sub("", word)
+    if bare != word:
+        yield bare
+    if len(bare) >= _STEM_FROM and not bare.isnumeric():
+        yield bare[:_STEM] + "*"
+
+
+def _pairs(run: str) -> Iterator[str]:
+    if len(run) == 1:
+        yield run
+    for start in range(len(run) - 1):
+        yield run[start : start + 2]

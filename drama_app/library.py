@@ -1,0 +1,347 @@
+"""The one object that every front end holds: open it, then sync, search, watch, ask for its status.
+
+Owns which retriever fills and queries the index, the writer's lock and the laziness: what a verb does not need is
+neither imported nor opened. It decides nothing about ranking or extraction.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from drama_app.config import Settings, make_private
+from drama_app.errors import Interrupted, NoIndexError, RetrieverError, UsageError
+from drama_app.manifest import Manifest
+from drama_app.records import Filters, Mode, Progress, Results, RootStatus, Status, SyncReport
+
+if TYPE_CHECKING:
+    from drama_app.embed import OnnxEncoder
+    from drama_app.retriever import Retriever
+    from drama_app.search import Searcher
+    from drama_app.store import PassageStore
+
+
+class Library:
+    """An index on disk. Safe to use from several threads; several processes may search while one writes."""
+
+    def __init__(self, settings: Settings, manifest: Manifest) -> None:
+        self._settings = settings
+        self._manifest = manifest
+        self._opening_store = threading.RLock()
+        self._opening_encoder = threading.RLock()  # its own: a cold search opens both side by side
+        self._writing = threading.Lock()
+
+    @classmethod
+    def open(cls, settings: Settings, *, create: bool = False, retriever: Path | None = None) -> Self:
+        """Opens the index of `settings`.
+
+        Args:
+            settings: Where things are and what was chosen.
+            create: Make an empty index if there is none.
+            retriever: The folder of the retriever that a new index is to use. An index that is filled keeps its own.
+
+        Raises:
+            NoIndexError: there is none and `create` is False.
+            RetrieverError: `retriever` is not the one that filled the index, or was refused.
+            IndexDamagedError: the index is of another version or unreadable.
+        """
+        folder = settings.data_folder / "index"
+        if not create and not (folder / "manifest.db").exists():
+            raise NoIndexError("nothing is indexed yet: run `drama-app index FOLDER` first")
+        make_private(folder)
+        library = cls(settings, Manifest(folder / "manifest.db"))
+        if create:
+            library._choose_retriever(retriever or settings.retriever)
+        return library
+
+    def close(self) -> None:
+        """Releases the files of the index."""
+        self._manifest.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- roots and syncing -----------------------------------------------------------------------------------
+
+    def roots(self) -> tuple[Path, ...]:
+        """The folders and files that the index follows."""
+        return tuple(root.path for root in self._manifest.roots())
+
+    def add_root(self, path: Path) -> None:
+        """Follows `path` from the next sync on."""
+        self._manifest.add_root(path.absolute())
+
+    def sync(
+        self,
+        changed: Iterable[Path] | None = None,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> SyncReport:
+        """Brings the index in line with the disk: everything below the roots, or the `changed` paths only.
+
+        Waits while another process writes. What is finished is kept when `stop` is set or the process is killed.
+        """
+        from drama_app.indexer import sync
+
+        stop = stop or threading.Event()
+        with self._writing, self._lock(stop):
+            return sync(
+                self._manifest,
+                self._store,
+                lambda: self._encoder,
+                self._settings,
+                changed=None if changed is None else tuple(changed),
+                on_progress=on_progress or (lambda progress: None),
+                stop=stop,
+            )
+
+    def watch(
+        self,
+        *,
+        on_report: Callable[[SyncReport], None],
+        on_state: Callable[[str], None],
+        stop: threading.Event,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        """Keeps the index true until `stop` is set: catches up first, then follows changes. Blocks."""
+        from drama_app.following import follow
+
+        follow(self, self._manifest, self._settings, on_report=on_report, on_state=on_state, stop=stop, on_progress=on_progress)
+
+    def forget(self, path: Path) -> int:
+        """Removes a root, or leaves out a file or folder below one; returns how many files left the index."""
+        from drama_app.indexer import remove_orphans
+
+        path = path.absolute()
+        with self._writing, self._lock(threading.Event()):
+            gone = [row.path for row in self._manifest.files(path)]
+            if not self._manifest.remove_root(path):
+                inside = any(root in path.parents for root in self.roots())
+                if not gone and not inside:
+                    raise UsageError(f"{path} is not in the index; `drama-app status` lists the folders that are")
+                if inside:
+                    self._manifest.exclude(path)
+            for root in self.roots():  # what lies below another root stays with that one
+                gone = [each for each in gone if path in (root, *root.parents) or root not in (each, *each.parents)]
+            self._manifest.remove_files(gone)
+            remove_orphans(self._manifest, self._store)
+            return len(gone)
+
+    # --- searching -------------------------------------------------------------------------------------------
+
+    def search(
+        self, query: str, *, mode: Mode = "fused", limit: int = 10, filters: Filters | None = None, passages: int = 3
+    ) -> Results:
+        """The documents that answer `query`, best first, at most `limit`, each with up to `passages` passages."""
+        return self._searcher.search(query, mode=mode, limit=limit, filters=filters or Filters(), passages=passages)
+
+    def similar(
+        self, path: Path, *, page: int | None = None, limit: int = 10, filters: Filters | None = None
+    ) -> Results:
+        """Documents with passages like those of an indexed file, or of one page of it.
+
+        Raises:
+            UsageError: the file is not in the index or has no such page.
+        """
+        return self._searcher.similar(path.absolute(), page=page, limit=limit, filters=filters or Filters())
+
+    def mark_sentences(self, results: Results) -> Results:
+        """The same results with the best sentence of each passage chosen by meaning where no word matched."""
+        return self._searcher.mark_sentences(results)
+
+    # --- state -----------------------------------------------------------------------------------------------
+
+    def status(self) -> Status:
+        """The state of the index. Opens neither the retriever nor, when nothing is indexed, the store."""
+        manifest = self._manifest
+        documents, passages = manifest.counts()
+        roots = []
+        for root in manifest.roots():
+            state = root.state if root.path.exists() or root.state == "never synced" else "missing"
+            roots.append(RootStatus(root.path, *manifest.counts_below(root.path), root.synced, state))
+        return Status(
+            documents=documents,
+            passages=passages,
+            languages=self._store.languages() if passages else {},
+            kinds=manifest.kinds(),
+            bytes=_size(self._folder),
+            retriever=manifest.get("retriever_name"),
+            roots=tuple(roots),
+            pending=int(manifest.get("pending", "0")),
+            failed=manifest.skipped("failed"),
+            passed_over=manifest.number_of("passed over"),
+            watching=self._watching(),
+        )
+
+    def passed_over(self) -> tuple[tuple[Path, str], ...]:
+        """Files without text to search (photos, archives, empty files), with what they are."""
+        return tuple((each.path, each.reason) for each in self._manifest.skipped("passed over"))
+
+    def check(self) -> list[str]:
+        """What is wrong between manifest and store, one sentence each; empty if they agree."""
+        visible, stored = self._manifest.visible(), self._store.counts()
+        lost = [number for number, passages in visible.items() if stored.get(number, 0) != passages]
+        if not lost:
+            return []
+        return [f"{len(lost)} documents miss passages: run `drama-app index` to index them again"]
+
+    # --- retrievers ------------------------------------------------------------------------------------------
+
+    def retriever_folder(self) -> Path:
+        """The folder of the retriever that the index uses."""
+        from drama_app.retriever import default_retriever_folder
+
+        name = self._manifest.get("retriever_folder", "shipped")
+        return default_retriever_folder() if name == "shipped" else Path(name)
+
+    def use_retriever(
+        self,
+        folder: Path | None,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> str:
+        """Embeds every passage again with another retriever, then switches; searches use the old one until then.
+
+        Args:
+            folder: A retriever folder; None goes one step back.
+            on_progress: Called about ten times a second.
+            stop: Set it to stop; the next call goes on from there.
+
+        Returns:
+            Name and version of the retriever in use afterwards.
+        """
+        from drama_app.switching import switch
+
+        stop = stop or threading.Event()
+        with self._writing, self._lock(stop):
+            name = switch(self._manifest, self._settings, folder, on_progress=on_progress, stop=stop)
+        with self._opening_store, self._opening_encoder:
+            for opened in ("_store", "_encoder", "_searcher"):
+                self.__dict__.pop(opened, None)
+        return name
+
+    def retrievers(self) -> list["Retriever"]:
+        """The shipped retriever and those that were installed by `use_retriever`."""
+        from drama_app.retriever import default_retriever_folder, open_retriever_folder
+
+        installed = sorted((self._settings.data_folder / "retrievers").glob("*/retriever.json"))
+        return [open_retriever_folder(folder) for folder in (default_retriever_folder(), *(p.parent for p in installed))]
+
+    # --- inside ----------------------------------------------------------------------------------------------
+
+    @property
+    def _folder(self) -> Path:
+        return self._settings.data_folder / "index"
+
+    def _choose_retriever(self, folder: Path | None) -> None:
+        """Settles the retriever of a new index; refuses another one for an index that has its own."""
+        from drama_app.retriever import default_retriever_folder, open_retriever_folder
+        from drama_app.switching import SHIPPED, install, settings_of
+
+        fingerprint = self._manifest.get("fingerprint")
+        if fingerprint and folder is None:
+            return
+        retriever = open_retriever_folder(folder or default_retriever_folder())
+        if fingerprint and fingerprint != retriever.fingerprint:
+            raise RetrieverError(
+                f"the index is filled by {self._manifest.get('retriever_name')}, not by {retriever.name} "
+                f"{retriever.version}: run `drama-app model use {folder}` to change it"
+            )
+        if not fingerprint:
+            self._manifest.put(**settings_of(retriever, install(self._settings, folder) if folder else SHIPPED))
+
+    @cached_property
+    def _store(self) -> "PassageStore":
+        from drama_app.store import PassageStore
+
+        with self._opening_store:
+            if not self._manifest.get("table"):
+                raise NoIndexError("nothing is indexed yet: run `drama-app index FOLDER` first")
+            return PassageStore.open(
+                self._folder / "passages", dim=int(self._manifest.get("dim")), table=self._manifest.get("table")
+            )
+
+    @cached_property
+    def _encoder(self) -> "OnnxEncoder":
+        from drama_app.embed import open_retriever
+
+        with self._opening_encoder:
+            encoder = open_retriever(
+                self.retriever_folder(),
+                dim=int(self._manifest.get("dim")),
+                threads=self._settings.threads or None,
+                cache=make_private(self._settings.cache_folder),
+            )
+            if encoder.fingerprint != self._manifest.get("fingerprint"):
+                raise RetrieverError(
+                    f"the index was filled by {self._manifest.get('retriever_name')}, which {self.retriever_folder()} "
+                    "no longer holds: run `drama-app model use FOLDER` with the retriever to use from now on"
+                )
+            return encoder
+
+    @cached_property
+    def _searcher(self) -> "Searcher":
+        from drama_app.search import Searcher
+
+        return Searcher(self._manifest, lambda: self._store, lambda: self._encoder)
+
+    def _watching(self) -> str:
+        """What a running watcher says of itself; its lock tells whether it runs, even after it was killed."""
+        from filelock import FileLock, Timeout
+
+        path = self._settings.state_folder / "watch.lock"
+        if not path.exists():
+            return ""
+        try:
+            with FileLock(path, timeout=0, thread_local=False):
+                return ""
+        except Timeout:
+            return self._manifest.get("watch_state")
+
+    def _lock(self, stop: threading.Event) -> "WriterLock":
+        return WriterLock(make_private(self._settings.state_folder) / "writer.lock", stop)
+
+
+class WriterLock:
+    """Lets one process write at a time; the others wait, and can be stopped while they do."""
+
+    def __init__(self, path: Path, stop: threading.Event) -> None:
+        from filelock import FileLock
+
+        self._lock = FileLock(path, thread_local=False, mode=0o600)
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        from filelock import Timeout
+
+        while True:
+            try:
+                self._lock.acquire(timeout=0.25)
+                return
+            except Timeout:
+                if self._stop.is_set():
+                    raise Interrupted("stopped while another drama-app was writing to the index") from None
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def _size(folder: Path) -> int:
+    """Bytes below a folder; a writer may remove files meanwhile."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(place, name)).st_size  # noqa: PTH116, PTH118  half the time of Path
+    return total

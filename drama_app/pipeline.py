@@ -1,0 +1,346 @@
+"""Files -> text -> passages -> vectors -> store, crash-safe and overlapped.
+
+Three threads, each with one duty: the feeder hashes files, drives the extraction workers and cuts passages; the
+caller's thread encodes, which is nearly all of the time; the writer stores what is encoded. The order of writes makes
+a killed run harmless: a document gets a number (1), its passages are stored (2), it becomes visible together with the
+rows of its files (3). A run that dies between (1) and (3) leaves an invisible document that the next run removes,
+after it has reused its vectors.
+"""
+
+import hashlib
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from drama_app.chunk import cut, embedded_text
+from drama_app.embed import Encoder
+from drama_app.errors import ExtractionError
+from drama_app.extract.kinds import KIND_SUFFIXES
+from drama_app.extract.pool import ExtractionPool
+from drama_app.jobs import Ahead, Job, Vectors, Writer
+from drama_app.manifest import FileRow, Manifest, now_ns
+from drama_app.records import Document, Passage, Progress, Skipped
+from drama_app.scan import Found
+from drama_app.store import PassageStore
+
+ENCODE_PASSAGES = 64  # a window to sort by length in: more gains under 2 % and delays the first results
+CHARACTERS_AHEAD = 4_000_000  # extracted text that may wait for the encoder; bounds memory, not speed
+
+_SUPPORTED = frozenset(suffix for suffixes in KIND_SUFFIXES.values() for suffix in suffixes)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a sync has done so far."""
+
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    done: int = 0
+    passages: int = 0
+    failed: list[Skipped] = field(default_factory=list)
+    passed_over: int = 0
+    unsettled: list[Path] = field(default_factory=list)
+    """Files that changed while they were read."""
+
+
+class Pipeline:
+    """Brings a list of files into the index. One object a sync."""
+
+    def __init__(
+        self,
+        manifest: Manifest,
+        store: PassageStore,
+        encoder: Callable[[], Encoder],
+        pool: ExtractionPool,
+        *,
+        max_file_bytes: int,
+        stop: threading.Event,
+        on_progress: Callable[[Progress], None],
+        gone: set[int],
+    ) -> None:
+        self._manifest = manifest
+        self._store = store
+        self._encoder = encoder
+        self._pool = pool
+        self._max_file_bytes = max_file_bytes
+        self._stop = stop
+        self._on_progress = on_progress
+        self._gone = gone
+        self.tally = Tally()
+        self._underway: dict[tuple[bytes, str], Job] = {}
+        self._jobs: dict[Path, Job] = {}
+        self._settle_lock = threading.Lock()
+
+    # --- the caller's thread: encode -------------------------------------------------------------------------
+
+    def run(self, files: Sequence[Found]) -> None:
+        """Indexes `files` in their order, until all are settled or `stop` is set."""
+        self._total, self._bytes_total, self._bytes_done = len(files), sum(f.size for f in files), 0
+        self._started = self._told = time.monotonic()
+        ready = Ahead(CHARACTERS_AHEAD)
+        feeder = threading.Thread(target=self._feed, args=(files, ready), name="feeder", daemon=True)
+        feeder.start()
+        try:
+            self._encode_all(ready)
+        finally:
+            ready.abandon()
+            feeder.join()
+        if ready.error is not None:
+            raise ready.error
+
+    def _encode_all(self, ready: Ahead) -> None:
+        with ThreadPoolExecutor(1, thread_name_prefix="writer") as executor:
+            writer = Writer(self._store.add_many, self._settle, executor)
+            window: list[tuple[Job, Passage]] = []
+            for job in ready:
+                self._report(job.found.path)
+                if not job.passages:
+                    writer.finish(job)
+                for passage in job.passages:
+                    window.append((job, passage))
+                    if len(window) >= ENCODE_PASSAGES:
+                        writer.take(window, self._encode(window))
+                        window = []
+                        self._report(job.found.path)
+                        if self._stop.is_set():
+                            break
+                # A quiet queue means that waiting would only delay results.
+                if window and (ready.idle() or self._stop.is_set()):
+                    writer.take(window, self._encode(window))
+                    window = []
+                ready.release(job)
+            if window:
+                writer.take(window, self._encode(window))
+            writer.flush()
+            writer.wait()
+
+    def _encode(self, window: list[tuple[Job, Passage]]) -> Vectors:
+        """Vectors of a window, float32 [passages, dim]; text that is known is not encoded again."""
+        texts = [embedded_text(_title(job), passage) for job, passage in window]
+        known = {}
+        for job in {id(job): job for job, _ in window}.values():
+            known.update(self._stored_vectors(job))
+        missing = [text for text in dict.fromkeys(texts) if text not in known]
+        if missing:
+            known.update(zip(missing, self._encoder().encode_passages(missing), strict=True))
+        self.tally.passages += len(window)
+        return np.stack([known[text] for text in texts])
+
+    def _stored_vectors(self, job: Job) -> dict[str, Vectors]:
+        """What the index holds of the file's former content, by embedded text."""
+        if job.known is None:
+            job.known = {}
+            for number in job.reuse:
+                title = self._manifest.title_of(number)
+                for row in self._store.document_passages(number):
+                    job.known[embedded_text(title, row.passage)] = row.vector
+        return job.known
+
+    # --- the feeder's thread: hash, extract, cut -------------------------------------------------------------
+
+    def _feed(self, files: Sequence[Found], ready: Ahead) -> None:
+        try:
+            for path, outcome in self._pool.extract_all(self._to_extract(files)):
+                if self._stop.is_set() or ready.abandoned:
+                    break
+                job = self._jobs.pop(path)
+                if isinstance(outcome, ExtractionError):
+                    self._fail(job, outcome)
+                elif self._accept(job, outcome):
+                    ready.put(job)
+        except BaseException as error:  # shown by the caller's thread, which is the one that can be interrupted
+            ready.error = error
+        finally:
+            ready.end()
+
+    def _to_extract(self, files: Sequence[Found]) -> Iterator[Path]:
+        """Settles files whose content is known and yields the others."""
+        for found in files:
+            if self._stop.is_set():
+                return
+            try:
+                job = self._begin(found)
+            except FileNotFoundError:
+                self._count(found)  # gone since the scan: the next sync removes it
+                continue
+            except OSError as error:
+                self._fail(Job(found, now_ns()), ExtractionError(_os_reason(error)))
+                continue
+            except ExtractionError as error:
+                self._fail(Job(found, now_ns()), error)
+                continue
+            if job is not None:
+                self._jobs[job.found.path] = job
+                yield job.found.path
+
+    def _begin(self, found: Found) -> Job | None:
+        """A job for one file, or None if its content is known or on its way."""
+        job = Job(replace_stat(found), now_ns())
+        if job.found.size > self._max_file_bytes and job.suffix in _SUPPORTED:
+            limit = self._max_file_bytes // 2**20
+            raise ExtractionError(f"too large: {job.found.size // 2**20} MB, the limit is {limit} MB (max_file_mb)")
+        if job.suffix not in _SUPPORTED:
+            return job  # mostly photos, films and archives: a look at their first bytes is cheaper than a hash
+        job.digest = _hash(job.found.path)
+        return None if self._settle_known(job) else job
+
+    def _settle_known(self, job: Job) -> bool:
+        """True if the content is in the index or under way: then there is nothing to extract."""
+        assert job.digest is not None
+        with self._settle_lock:
+            leader = self._underway.get((job.digest, job.suffix))
+            if leader is not None:
+                leader.copies.append(job)
+                return True
+            document = self._manifest.find_document(job.digest, job.suffix)
+            if document is not None and document.complete:
+                self._manifest.put_files([self._row(job, document.id)])
+                self._count(job.found)
+                return True
+            job.reuse = self._former(job, document.id if document is not None else None)
+            job.number = self._manifest.begin_document(job.digest, job.suffix)
+            self._underway[(job.digest, job.suffix)] = job
+            return False
+
+    def _former(self, job: Job, unfinished: int | None) -> tuple[int, ...]:
+        known = self._manifest.file(job.found.path)
+        former = known.document if known is not None else None
+        return tuple(number for number in (unfinished, former) if number is not None)
+
+    def _accept(self, job: Job, document: Document) -> bool:
+        """Cuts an extracted document into passages. False if the file changed meanwhile or is a known content."""
+        try:
+            if job.digest is None:
+                job.digest = _hash(job.found.path)
+                if self._settle_known(job):
+                    return False
+            still = _same_stat(job.found)
+        except OSError:
+            still = False
+        if not still:
+            self._abandon(job)
+            return False
+        job.document = document
+        job.passages = cut(document)
+        self._manifest.name_document(job.number, document.title)  # an interrupted run needs it to reuse vectors
+        return True
+
+    def _abandon(self, job: Job) -> None:
+        """The file changed while it was read: what was read may be half of each state."""
+        self.tally.unsettled += [each.found.path for each in self._close(job)]
+
+    # --- settling --------------------------------------------------------------------------------------------
+
+    def _close(self, job: Job) -> list[Job]:
+        """Takes a job off the way; returns it and its copies."""
+        with self._settle_lock:
+            if job.digest is not None:
+                self._underway.pop((job.digest, job.suffix), None)
+            jobs = [job, *job.copies]
+        for each in jobs:
+            self._count(each.found)
+        return jobs
+
+    def _fail(self, job: Job, error: ExtractionError) -> None:
+        status = "passed over" if error.passed_over else "failed"
+        rows = []
+        for each in self._close(job):
+            rows.append(replace(self._row(each, None), status=status, reason=str(error)))
+            if error.passed_over:
+                self.tally.passed_over += 1
+            else:
+                self.tally.failed.append(Skipped(each.found.path, str(error)))
+        self._manifest.put_files(rows)
+
+    def _settle(self, job: Job) -> None:
+        """Makes a document visible whose passages are all stored. Called by the writer."""
+        assert job.document is not None
+        title, notes = _title(job), job.document.notes
+        jobs = self._close(job)
+        job.known = None
+        with self._manifest.transaction():
+            self._manifest.finish_document(
+                job.number, kind=job.document.kind, title=title, notes=notes, passages=len(job.passages)
+            )
+            self._manifest.put_files([self._row(each, job.number) for each in jobs])
+
+    def _row(self, job: Job, document: int | None) -> FileRow:
+        found = job.found
+        if document is not None:
+            self._tell_apart(job, document)
+        return FileRow(
+            path=found.path, size=found.size, mtime_ns=found.mtime_ns, ctime_ns=found.ctime_ns, inode=found.inode,
+            checked_ns=job.checked_ns, status="indexed", reason="", document=document,
+        )  # fmt: skip
+
+    def _tell_apart(self, job: Job, document: int) -> None:
+        """Counts the file as added, changed or moved."""
+        known = self._manifest.file(job.found.path)
+        if known is not None and known.document == document:
+            return  # touched, not changed
+        if known is not None and known.document is not None:
+            self.tally.changed += 1
+        elif document in self._gone:
+            self._gone.discard(document)
+            self.tally.moved += 1
+        else:
+            self.tally.added += 1
+
+    def _count(self, found: Found) -> None:
+        self.tally.done += 1
+        self._bytes_done += found.size
+
+    def _report(self, current: Path) -> None:
+        now = time.monotonic()
+        if now - self._told < 0.1:  # ten a second are enough for any display
+            return
+        self._told = now
+        spent = now - self._started
+        share = self._bytes_done / self._bytes_total if self._bytes_total else 0.0
+        self._on_progress(
+            Progress(
+                phase="index",
+                files_done=self.tally.done,
+                files_total=self._total,
+                passages=self.tally.passages,
+                failed=len(self.tally.failed),
+                passages_per_second=self.tally.passages / spent if spent else 0.0,
+                seconds_left=spent / share - spent if share > 0.01 and spent > 2 else None,
+                current=current,
+            )
+        )
+
+
+def replace_stat(found: Found) -> Found:
+    """The file as it is now: the scan may be hours old in a long run."""
+    now = os.stat(found.path, follow_symlinks=False)
+    return replace(
+        found, size=now.st_size, mtime_ns=now.st_mtime_ns, ctime_ns=now.st_ctime_ns, inode=now.st_ino
+    )
+
+
+def _same_stat(found: Found) -> bool:
+    return replace_stat(found) == found
+
+
+def _hash(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+
+
+def _title(job: Job) -> str:
+    assert job.document is not None
+    return job.document.title
+
+
+def _os_reason(error: OSError) -> str:
+    if isinstance(error, PermissionError):
+        return "cannot be read: permission denied"
+    return f"cannot be read: {error.strerror or error}"

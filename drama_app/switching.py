@@ -1,0 +1,162 @@
+"""Changing the retriever of an index: every stored passage is embedded again into a table of its own.
+
+The old table answers until the new one is complete, and stays afterwards, so that one step back costs only what
+changed since. Text comes from the store, not from the files: nothing is extracted again. A stopped or killed switch
+goes on where it was.
+"""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from drama_app.chunk import embedded_text
+from drama_app.config import Settings, make_private
+from drama_app.embed import open_retriever
+from drama_app.errors import Interrupted, RetrieverError, UsageError
+from drama_app.manifest import Manifest
+from drama_app.records import Passage, Progress
+from drama_app.retriever import Retriever, default_retriever_folder, open_retriever_folder
+from drama_app.store import PassageStore
+
+SHIPPED = "shipped"
+"""Stands for the retriever inside the package, wherever that is installed."""
+
+_KEYS = ("fingerprint", "retriever_name", "retriever_folder", "dim", "table")
+_BATCH = 256  # passages: a window to sort by length in, and a write of a fifth of a megabyte
+
+
+def settings_of(retriever: Retriever, folder: str) -> dict[str, str]:
+    """What the manifest keeps of the retriever in use; `folder` may be `SHIPPED`."""
+    return {
+        "fingerprint": retriever.fingerprint,
+        "retriever_name": f"{retriever.name} {retriever.version}",
+        "retriever_folder": folder,
+        "dim": str(retriever.default_dim),
+        "table": f"passages_{_short(retriever)}",
+    }
+
+
+def folder_of(name: str) -> Path:
+    """The folder that the manifest names."""
+    return default_retriever_folder() if name == SHIPPED else Path(name)
+
+
+def install(settings: Settings, folder: Path) -> str:
+    """Copies a retriever folder into the app's own data, unless it is there or shipped; returns its name there.
+
+    Raises:
+        RetrieverError: the folder was refused.
+    """
+    retriever = open_retriever_folder(folder)
+    shipped = default_retriever_folder()
+    if folder.resolve() == shipped.resolve() or retriever.fingerprint == open_retriever_folder(shipped).fingerprint:
+        return SHIPPED
+    home = settings.data_folder / "retrievers"
+    target = home / f"{retriever.name}-{retriever.version}-{_short(retriever)}"
+    if not target.exists():
+        partial = make_private(home) / f".{target.name}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(folder, partial)
+        partial.rename(target)  # a folder is there whole or not at all
+    return str(target)
+
+
+def switch(
+    manifest: Manifest,
+    settings: Settings,
+    folder: Path | None,
+    *,
+    on_progress: Callable[[Progress], None] | None,
+    stop: threading.Event,
+) -> str:
+    """Fills the table of another retriever and makes it the one in use; returns its name and version.
+
+    Args:
+        manifest: Of an index that may be empty.
+        settings: Where retrievers are installed.
+        folder: The retriever; None is the one before.
+        on_progress: Called after every document.
+        stop: Set it to stop.
+
+    Raises:
+        Interrupted: `stop` was set; the retriever in use is the old one.
+        UsageError: there is no step back, or nothing to change.
+    """
+    wanted = _previous(manifest) if folder is None else settings_of(open_retriever_folder(folder), install(settings, folder))
+    if wanted["fingerprint"] == manifest.get("fingerprint"):
+        raise UsageError(f"{wanted['retriever_name']} is in use already")
+    _fill(manifest, settings, wanted, on_progress or (lambda progress: None), stop)
+    manifest.put(**wanted, **{f"previous_{key}": manifest.get(key) for key in _KEYS if manifest.get(key)})
+    return wanted["retriever_name"]
+
+
+def _previous(manifest: Manifest) -> dict[str, str]:
+    previous = {key: manifest.get(f"previous_{key}") for key in _KEYS}
+    if not previous["fingerprint"]:
+        raise UsageError("there is no earlier retriever to go back to")
+    return previous
+
+
+def _fill(
+    manifest: Manifest,
+    settings: Settings,
+    wanted: dict[str, str],
+    on_progress: Callable[[Progress], None],
+    stop: threading.Event,
+) -> None:
+    """Makes the wanted retriever's table hold what the present one holds, embedding only what it lacks."""
+    visible = manifest.visible()
+    if not visible:
+        return
+    store_folder = settings.data_folder / "index" / "passages"
+    source = PassageStore.open(store_folder, dim=int(manifest.get("dim")), table=manifest.get("table"))
+    target = PassageStore.open(store_folder, dim=int(wanted["dim"]), table=wanted["table"])
+    encoder = open_retriever(folder_of(wanted["retriever_folder"]), dim=int(wanted["dim"]), threads=settings.threads or None)
+    if encoder.fingerprint != wanted["fingerprint"]:
+        raise RetrieverError(f"{wanted['retriever_folder']} no longer holds {wanted['retriever_name']}")
+    stored = target.counts()
+    target.remove([number for number, passages in stored.items() if visible.get(number) != passages])
+    missing = [number for number, passages in visible.items() if passages and stored.get(number) != passages]
+    started, done, passages = time.monotonic(), 0, 0
+    for batch in _batches(manifest, source, missing):
+        if stop.is_set():
+            raise Interrupted("stopped; run the same command again to go on, searches use the old retriever till then")
+        texts = [embedded_text(title, passage) for _, title, group in batch for passage in group]
+        vectors = encoder.encode_passages(texts)
+        offset, rows = 0, []
+        for number, _, group in batch:
+            rows.append((number, group, vectors[offset : offset + len(group)]))
+            offset += len(group)
+        target.add_many(rows)
+        done, passages = done + len(batch), passages + len(texts)
+        spent = time.monotonic() - started
+        on_progress(
+            Progress(
+                "index", files_done=done, files_total=len(missing), passages=passages,
+                passages_per_second=passages / spent, seconds_left=spent / done * (len(missing) - done),
+            )  # fmt: skip
+        )
+    target.tidy(force=True)
+
+
+def _batches(
+    manifest: Manifest, source: PassageStore, numbers: list[int]
+) -> Iterator[list[tuple[int, str, list[Passage]]]]:
+    """Documents with titles and passages, about `_BATCH` passages at a time; no document is split."""
+    batch: list[tuple[int, str, list[Passage]]] = []
+    size = 0
+    for number in numbers:
+        group = [row.passage for row in source.document_passages(number, vectors=False)]
+        batch.append((number, manifest.title_of(number), group))
+        size += len(group)
+        if size >= _BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _short(retriever: Retriever) -> str:
+    return retriever.fingerprint.rpartition(":")[2][:12]

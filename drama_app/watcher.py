@@ -1,0 +1,248 @@
+"""Changes below the roots as an iterator of path sets, once they have come to rest.
+
+Native events where the system gives them; where it does not (network mounts, watch limits) the root is looked at in
+intervals, and that is said. Owns when a change is reported, never what is done about it. Reports may name paths that
+did not change: the sync compares with the manifest, so a needless path costs one look.
+"""
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from watchdog.events import FileSystemEvent, FileSystemEventHandler
+from watchdog.observers import Observer
+from watchdog.observers.api import BaseObserver, ObservedWatch
+
+from drama_app.ignore import IGNORE_FILES, IgnoreRules
+
+log = logging.getLogger(__name__)
+
+TICK = 0.1
+ROOTS_SECONDS = 1.0  # how soon a new, vanished or returned root is noticed
+PATIENCE = 5.0  # under continuous noise, what is quiet is reported after this long
+SWEEP_SECONDS = 900.0  # a whole look in case the system dropped events: the kernel's queue holds 16,384 of them
+MANY = 10_000  # more single paths than this cost more than a walk of the root
+
+_NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "vboxsf", "drvfs", "afs", "ceph", "glusterfs", "fuse")
+_LOCAL_FUSE = ("fuseblk", "fuse.portal", "fuse.gvfsd-fuse")
+_USELESS = ("opened", "closed_no_write")  # reading a file, which indexing does itself
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What may have changed since the last report. The first report is empty: from then on nothing is missed."""
+
+    paths: frozenset[Path]
+    """Files and folders, existing or not; a folder stands for everything below it."""
+    notes: tuple[str, ...]
+    """What is special about the watching now, for example "/mnt/x is looked at every 30 s: network mount"."""
+    since: float
+    """`time.monotonic()` of the oldest change among them."""
+
+
+@dataclass(slots=True)
+class _Root:
+    """How one root is followed."""
+
+    path: Path
+    watch: ObservedWatch | None = None
+    reason: str = ""
+    """Why it is polled; empty if events come."""
+    looked: float = 0.0
+    missing: bool = False
+
+
+class _Pending(FileSystemEventHandler):
+    """Collects the paths of events with the times of the first and the last one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.times: dict[Path, tuple[float, float]] = {}
+
+    def on_any_event(self, event: FileSystemEvent) -> None:
+        if event.event_type in _USELESS or (event.is_directory and event.event_type == "modified"):
+            return
+        for raw in (event.src_path, event.dest_path):
+            if raw:
+                self.add(Path(os.fsdecode(raw)))
+
+    def add(self, path: Path) -> None:
+        now = time.monotonic()
+        with self.lock:
+            for each in (path, path.parent) if path.name in IGNORE_FILES else (path,):
+                self.times[each] = (self.times.get(each, (now, now))[0], now)
+
+    def take(self, settle: float) -> dict[Path, float]:
+        """Removes and returns the paths that have come to rest, each with the time of its first event."""
+        now = time.monotonic()
+        with self.lock:
+            if not self.times:
+                return {}
+            quiet = {path: first for path, (first, last) in self.times.items() if now - last >= settle}
+            oldest = min(first for first, _ in self.times.values())
+            # Related events (a rename's two ends, a save's steps) belong in one report, so wait for all to rest.
+            if len(quiet) < len(self.times) and now - oldest < PATIENCE:
+                return {}
+            for path in quiet:
+                del self.times[path]
+            return quiet
+
+
+def watch(
+    roots: Callable[[], Sequence[Path]],
+    rules: Callable[[Path], IgnoreRules],
+    *,
+    stop: threading.Event,
+    settle: float = 0.5,
+    poll_seconds: float = 30.0,
+    observer: BaseObserver | None = None,
+) -> Iterator[Changes]:
+    """Yields sets of changed paths until `stop` is set.
+
+    Args:
+        roots: The folders and files to follow; asked again and again, so that roots may come and go.
+        rules: Fresh ignore rules of a root.
+        stop: Ends the iteration within `TICK` seconds.
+        settle: Seconds without an event after which a path is taken to rest.
+        poll_seconds: How often a root without events is looked at.
+        observer: The source of events; None is the platform's best.
+    """
+    follower = _Follower(rules, settle, poll_seconds, observer or Observer())
+    try:
+        yield from follower.run(roots, stop)
+    finally:
+        follower.close()
+
+
+@dataclass(slots=True)
+class _Follower:
+    rules: Callable[[Path], IgnoreRules]
+    settle: float
+    poll_seconds: float
+    observer: BaseObserver
+    pending: _Pending = field(default_factory=_Pending)
+    known: dict[Path, _Root] = field(default_factory=dict)
+
+    def run(self, roots: Callable[[], Sequence[Path]], stop: threading.Event) -> Iterator[Changes]:
+        self.observer.start()
+        told: tuple[str, ...] | None = None  # so that the first report says that events are being collected
+        checked = 0.0
+        while not stop.is_set():
+            if time.monotonic() - checked >= ROOTS_SECONDS:
+                self._follow(roots())
+                checked = time.monotonic()
+            self._look_at_polled()
+            taken = self._without_ignored(self.pending.take(self.settle))
+            notes = self._notes()
+            if taken or notes != told:
+                told = notes
+                yield Changes(self._collapse(taken), notes, min(taken.values(), default=time.monotonic()))
+            else:
+                stop.wait(TICK)
+
+    def close(self) -> None:
+        self.observer.stop()
+        self.observer.join()
+
+    def _follow(self, paths: Iterable[Path]) -> None:
+        """Starts, ends or changes how roots are followed."""
+        wanted = set(paths)
+        for path in self.known.keys() - wanted:
+            self._unwatch(self.known.pop(path))
+        for path in wanted:
+            root = self.known.get(path)
+            if root is None:
+                root = self.known[path] = _Root(path, looked=time.monotonic())
+                self._start(root)
+                self.pending.add(path)  # whatever changed before events came
+            missing = not path.exists()
+            if missing and not root.missing:
+                self._unwatch(root)
+            elif root.missing and not missing:
+                self._start(root)
+                self.pending.add(path)  # it came back: whatever changed meanwhile
+            elif not missing and not root.reason and not self._alive(root):
+                self._unwatch(root)
+                root.reason = "the system stopped reporting changes"
+                self.pending.add(path)
+            root.missing = missing
+
+    def _start(self, root: _Root) -> None:
+        root.reason = describe_mount(root.path)
+        if root.reason or not root.path.exists():
+            return
+        try:
+            whole = root.path.is_dir()
+            place = root.path if whole else root.path.parent
+            root.watch = self.observer.schedule(self.pending, str(place), recursive=whole)
+        except OSError as error:
+            log.info("no events for %s: %s", root.path, error)
+            root.reason = "the system's limit on watched folders is reached"
+
+    def _unwatch(self, root: _Root) -> None:
+        if root.watch is not None:
+            try:
+                self.observer.unschedule(root.watch)
+            except (KeyError, OSError) as error:
+                log.info("ending the watch of %s: %s", root.path, error)
+            root.watch = None
+
+    def _alive(self, root: _Root) -> bool:
+        return any(emitter.watch == root.watch and emitter.is_alive() for emitter in self.observer.emitters)
+
+    def _look_at_polled(self) -> None:
+        now = time.monotonic()
+        for root in self.known.values():
+            if not root.missing and now - root.looked >= (self.poll_seconds if root.reason else SWEEP_SECONDS):
+                root.looked = now
+                self.pending.add(root.path)
+
+    def _without_ignored(self, taken: dict[Path, float]) -> dict[Path, float]:
+        """The paths that lie in a root and are not ignored there."""
+        rules = {root: self.rules(root) for root in self.known} if taken else {}
+        kept = {}
+        for path, first in taken.items():
+            root = next((root for root in rules if root == path or root in path.parents), None)
+            if root is not None and not rules[root].ignored(path, is_folder=path.is_dir()):
+                kept[path] = first
+        return kept
+
+    def _collapse(self, taken: dict[Path, float]) -> frozenset[Path]:
+        if len(taken) <= MANY:
+            return frozenset(taken)
+        return frozenset(root for root in self.known if any(root == path or root in path.parents for path in taken))
+
+    def _notes(self) -> tuple[str, ...]:
+        notes = []
+        for path, root in sorted(self.known.items()):
+            if root.missing:
+                notes.append(f"{path} is not there: waiting for it to return")
+            elif root.reason:
+                notes.append(f"{path} is not watched but looked at every {self.poll_seconds:g} s: {root.reason}")
+        return tuple(notes)
+
+
+def describe_mount(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:
+    """ "network mount (nfs4)" if changes by others may give no events there, else "".
+
+    Args:
+        path: A root.
+        mounts: Linux's list of mounts; elsewhere there is none and native events are trusted.
+    """
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    except OSError:
+        return ""
+    best, kind = -1, ""
+    for line in lines:
+        fields, _, rest = line.partition(" - ")
+        place = Path(fields.split()[4].encode("latin-1", "surrogateescape").decode("unicode_escape"))
+        if (place == path or place in path.parents) and len(place.parts) >= best:
+            best, kind = len(place.parts), rest.split()[0]
+    if kind in _LOCAL_FUSE:
+        return ""
+    return f"network mount ({kind})" if kind in _NETWORK or kind.startswith("fuse.") else ""
