@@ -17,13 +17,19 @@ from drama_app.sentences import is_grapheme_border, iterate_graphemes, iterate_s
 from drama_app.ruler import Ruler, estimate_tokens
 
 SIZE = 256
+"""Estimated tokens. Mean nDCG@10 of seven sets of long documents: 0.950, 0.947, 0.946, 0.928, 0.926 at 128, 192, 256,
+384, 448: 256 is within noise of 128 with half the passages, and what lies above is worse."""
 OVERLAP = 0
+"""15 and 30 % overlap changed nothing beyond noise (0.943 against 0.946; 0.977 against 0.980 without the meetings)."""
 _SLACK = 8
 """A passage may exceed the size by an eighth, to take in a tiny tail or the heading before it."""
 _TINY = 4
 """A section or tail below a quarter of the size is joined to its neighbour."""
 _LONGEST_PATH = 200
 """Characters of a heading path."""
+_LONGEST_TITLE = 120
+"""Characters of a title above each passage."""
+_WITHOUT_LANGUAGE = frozenset({"code"})
 _PAGED = frozenset({"pptx", "ppt", "odp", "xlsx", "xls", "ods", "csv", "tsv"})
 """Kinds whose pages are slides or sheets: no passage runs over their border."""
 
@@ -66,14 +72,19 @@ def cut(document: Document, *, size: int = SIZE, overlap: int = OVERLAP) -> list
         overlap: Estimated tokens of whole sentences that a passage repeats from the one before it, at most.
     """
     passages = list(describe_spans(document, cut_spans(document, size=size, overlap=overlap)))
+    if document.kind in _WITHOUT_LANGUAGE:
+        return passages
     languages = detect_languages([passage.text for passage in passages])
     return [replace(passage, language=language) for passage, language in zip(passages, languages, strict=True)]
 
 
 def embedded_text(title: str, passage: Passage) -> str:
-    """Return what the encoder reads for a passage: its document's title and headings above the text."""
-    parts = [part for part in (title, passage.heading) if part and not passage.text.startswith(part)]
-    return "\n".join([*parts, passage.text])
+    """Return what the encoder reads for a passage: its document's title and headings above the text.
+
+    What the passage begins with anyway is not said twice.
+    """
+    parts = [" ".join(title.split())[:_LONGEST_TITLE], passage.heading]
+    return "\n".join([*(part for part in parts if part and not passage.text.startswith(part)), passage.text])
 
 
 def cut_spans(document: Document, *, size: int, overlap: int) -> Iterator[tuple[int, int]]:

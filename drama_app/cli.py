@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Examples first: they answer most questions."""
-        return (self.epilog or "") + super().format_help() if self.prog == "drama-app" else super().format_help()
+        return (EXAMPLES if self.prog == "drama-app" else "") + super().format_help()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,7 +52,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     output = Output()
     try:
-        code = _run(argv, output)
+        try:
+            code = _run(argv, output)
+        except SystemExit as leaving:  # argparse leaves after --help and --version
+            code = int(leaving.code or 0)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader has what it wanted. Python would complain when it flushes at exit: give it somewhere to flush to.
@@ -81,6 +84,10 @@ def _run(argv: list[str], output: Output) -> int:
     except KeyboardInterrupt:
         output.error("stopped")
         return 130
+    except OSError as error:
+        log.warning("refused by the system", exc_info=True)
+        output.error(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+        return 2
     except Exception as error:
         log.critical("unexpected error", exc_info=True)
         place = f"; the details are in {settings.log_file}" if settings else ""
@@ -105,7 +112,7 @@ def _check_verb(word: str) -> None:
     names = {verb.NAME: verb for verb in VERBS}
     if word in names:
         return
-    near = suggest(word, names)
+    near = "" if " " in word else suggest(word, names)
     if near:
         raise UsageError(f"{word!r} is not a verb{near}")
     raise UsageError(f"{word!r} is not a verb; to search, run: drama-app search {_quote(word)}")
@@ -132,7 +139,7 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="drama-app",
         description="Semantic search over your own files, in any language, on your own machine.",
-        epilog=EXAMPLES,
+        epilog=EXIT_CODES,
         parents=[shared],
         allow_abbrev=False,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -168,7 +175,8 @@ class ShowVersion(argparse.Action):
             number = version("drama")
         except PackageNotFoundError:
             number = "(not installed)"
-        parser.exit(0, f"drama-app {number}\n")
+        sys.stdout.write(f"drama-app {number}\n")
+        parser.exit()
 
 
 class PrivateLog(logging.Handler):

@@ -4,8 +4,11 @@ One question, `ignored`, serves the walk and the watcher, so that both give the 
 `.gitignore`, `.ignore` and a repository's `info/exclude`.
 """
 
+import fnmatch
 import os
-from collections.abc import Collection, Iterator
+import re
+import stat
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
@@ -23,16 +26,22 @@ _FOLDERS = frozenset(
 _MARKED = (("CACHEDIR.TAG",), ("pyvenv.cfg",), ("CMakeCache.txt",))
 """A folder that holds this file is made by a program and can be made again."""
 
-_FILES = GitIgnoreSpec.from_lines(
-    [
-        "*.tmp", "*.temp", "~$*", ".~lock.*", "*.swp", "*.swo", "*.swx", "*~", ".#*", "#*#", "*.part", "*.crdownload",
-        "*.download", "*.partial", "*.lock", ".DS_Store", "Thumbs.db", "desktop.ini", "*.pyc", "*.o", "*.obj",
-        "*.class", "*.min.js", "*.min.css", "*.map",
-    ]
+_FILES = re.compile(
+    "|".join(
+        fnmatch.translate(pattern)
+        for pattern in (
+            "*.tmp", "*.temp", "~$*", ".~lock.*", "*.swp", "*.swo", "*.swx", "*~", ".#*", "#*#", "*.part",
+            "*.crdownload", "*.download", "*.partial", "*.lock", ".DS_Store", "Thumbs.db", "desktop.ini", "*.pyc",
+            "*.o", "*.obj", "*.class", "*.min.js", "*.min.css", "*.map",
+        )
+    )
 )  # fmt: skip
 """What programs leave while they work, and what they build."""
 
 IGNORE_FILES = frozenset({".gitignore", ".ignore"})
+
+
+_Chain = tuple[tuple[GitIgnoreSpec, str], ...]
 
 
 class IgnoreRules:
@@ -46,14 +55,14 @@ class IgnoreRules:
         Args:
             root: What is indexed; itself never ignored.
             hidden: Index names that start with a dot.
-            extra: More patterns in the form of a .gitignore, relative to the root.
+            extra: More patterns in the form of a .gitignore, relative to the root; they go before all ignore files.
             excluded: Paths that a person asked to forget, and the app's own folders.
         """
         self._root = root
         self._hidden = hidden
-        self._extra = tuple(extra)
+        self._extra = _parse(extra)
         self._excluded = frozenset(excluded)
-        self._specs: dict[Path, GitIgnoreSpec | None] = {}
+        self._chains: dict[Path, _Chain] = {}
 
     def ignored(self, path: Path, *, is_folder: bool) -> bool:
         """Whether `path` below the root is left out, for its own name or for that of a folder above it."""
@@ -71,53 +80,60 @@ class IgnoreRules:
             return True
         if is_folder and (name in _FOLDERS or _is_marked(path)):
             return True
-        if not is_folder and _FILES.match_file(name):
+        if not is_folder and _FILES.match(name):
             return True
-        return self._matches(path, is_folder=is_folder)
+        return self._matches(path.parent, name + "/" if is_folder else name)
 
-    def _matches(self, path: Path, *, is_folder: bool) -> bool:
+    def _matches(self, folder: Path, name: str) -> bool:
         """The verdict of the nearest ignore file that has one, as git decides."""
-        for folder in self._folders_above(path):
-            spec = self._spec(folder)
-            if spec is None:
-                continue
-            relative = path.relative_to(folder).as_posix() + ("/" if is_folder else "")
-            verdict = spec.check_file(relative).include
+        for spec, prefix in self._chain(folder):
+            verdict = spec.check_file(prefix + name).include
             if verdict is not None:
-                return bool(verdict)
+                return verdict
         return False
 
-    def _folders_above(self, path: Path) -> Iterator[Path]:
-        for folder in path.parents:
-            yield folder
-            if folder == self._root:
-                return
-
-    def _spec(self, folder: Path) -> GitIgnoreSpec | None:
-        if folder not in self._specs:
-            lines = [] if folder != self._root else [*self._extra, *_read_lines(folder / ".git" / "info" / "exclude")]
-            for name in (".gitignore", ".ignore"):
-                lines += _read_lines(folder / name)
-            self._specs[folder] = GitIgnoreSpec.from_lines(lines) if lines else None
-        return self._specs[folder]
+    def _chain(self, folder: Path) -> _Chain:
+        """The specs that judge the content of a folder, first word first, each with the folder as it sees it."""
+        chain = self._chains.get(folder)
+        if chain is None:
+            if folder == self._root or self._root not in folder.parents:
+                above: _Chain = ((self._extra, ""),) if self._extra is not None else ()
+            else:
+                above = tuple((spec, f"{prefix}{folder.name}/") for spec, prefix in self._chain(folder.parent))
+            # A repository's own exclusions come after its .gitignore, which may take them back.
+            names = (Path(".git", "info", "exclude"), Path(".gitignore"), Path(".ignore"))
+            own = _parse(line for name in names for line in _read_lines(folder / name))
+            first = 1 if self._extra is not None else 0
+            chain = above if own is None else (*above[:first], (own, ""), *above[first:])
+            self._chains[folder] = chain
+        return chain
 
 
 def _is_marked(folder: Path) -> bool:
     return any(os.path.isfile(folder / name) for (name,) in _MARKED)  # noqa: PTH113  Path.is_file costs twice as much
 
 
+def _parse(lines: Iterable[str]) -> GitIgnoreSpec | None:
+    """The patterns among `lines`, None if there is none; git too passes over a line that is no pattern."""
+    patterns = [line for line in lines if _is_pattern(line)]
+    return GitIgnoreSpec.from_lines(patterns) if patterns else None
+
+
 def _read_lines(path: Path) -> list[str]:
-    """The patterns of an ignore file; none if it is no plain file, is unreadable or too large to be one."""
+    """The lines of an ignore file; none if it is no plain file, is unreadable or too large to be one."""
     try:
-        if not path.is_file() or path.stat().st_size > 1_000_000:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode) or status.st_size > 1_000_000:  # git follows no links here either
             return []
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
     except OSError:
         return []
-    return [line for line in lines if _is_pattern(line)]
+    return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 def _is_pattern(line: str) -> bool:
+    if not line.strip() or line.startswith("#"):
+        return False
     try:
         GitIgnoreSpec.from_lines([line])
     except ValueError:

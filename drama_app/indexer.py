@@ -59,11 +59,10 @@ def sync(
     """
     started = time.monotonic()
     on_progress(Progress("scan"))
-    if changed is None:
+    roots = merge_roots(root.path for root in manifest.roots())
+    if changed is None or not set(roots).isdisjoint(changed):
         _heal(manifest, store)
-        survey = _survey_roots(manifest, settings, stop)
-    else:
-        survey = _survey_paths(manifest, settings, changed, stop)
+    survey = _survey_paths(manifest, settings, roots if changed is None else changed, stop)
     gone_documents = _remove_gone(manifest, survey.gone)
     files = sorted(survey.to_check.values(), key=lambda found: (found.size, found.path))  # first results early
     pipeline = _run_pipeline(manifest, store, encoder, settings, files, gone_documents, on_progress, stop)
@@ -148,48 +147,39 @@ def _run_pipeline(
 
 
 def rules_for(manifest: Manifest, settings: Settings, root: Path) -> IgnoreRules:
-    """The ignore rules below a root."""
+    """The ignore rules below a root: the person's settings, and what they said of this root."""
+    row = next((row for row in manifest.roots() if row.path == root), None)
     own = (settings.data_folder, settings.config_folder, settings.state_folder, settings.cache_folder)
     return IgnoreRules(
-        root, hidden=settings.hidden, extra=settings.ignore, excluded=manifest.excluded() | {*own, settings.log_folder}
+        root,
+        hidden=settings.hidden or (row is not None and row.hidden),
+        extra=(*settings.ignore, *(row.ignore if row is not None else ())),
+        excluded=manifest.excluded() | {*own, settings.log_folder},
     )
-
-
-def _survey_roots(manifest: Manifest, settings: Settings, stop: threading.Event) -> Survey:
-    survey = Survey()
-    rows = {row.path: row for row in manifest.roots()}
-    for root in merge_roots(rows):
-        known = dict(_known(manifest, root))
-        if root_is_gone(root, device=rows[root].device, has_files=bool(known)):
-            manifest.mark_root(root, state="missing", device=None, synced=None)
-            survey.notes.append(f"{root} is not there now: what is indexed of it stays searchable")
-            continue
-        _compare(manifest, survey, root, rules_for(manifest, settings, root), known, stop)
-        if not stop.is_set():
-            manifest.mark_root(root, state="ok", device=_device(root), synced=time.time())
-    return survey
 
 
 def _survey_paths(
     manifest: Manifest, settings: Settings, paths: Collection[Path], stop: threading.Event
 ) -> Survey:
-    """Looks at single files and folders; one that is inside another is looked at once."""
+    """Looks at roots, or at files and folders below them; one that is inside another is looked at once."""
     survey = Survey()
-    rows = {row.path: row for row in manifest.roots()}
-    roots = merge_roots(rows)
-    rules = {root: rules_for(manifest, settings, root) for root in roots}
+    devices = {row.path: row.device for row in manifest.roots()}
+    roots = merge_roots(devices)
     for path in merge_roots(paths):
         root = next((root for root in roots if root == path or root in path.parents), None)
-        if root is None:
+        if root is None or stop.is_set():
             continue
         known = dict(_known(manifest, path))
-        if root_is_gone(root, device=rows[root].device, has_files=bool(known)):
+        rules = rules_for(manifest, settings, root)
+        if root_is_gone(root, device=devices[root], has_files=bool(known)):
             manifest.mark_root(root, state="missing", device=None, synced=None)
             survey.notes.append(f"{root} is not there now: what is indexed of it stays searchable")
-        elif not os.path.lexists(path) or rules[root].ignored(path, is_folder=path.is_dir()):
+        elif not os.path.lexists(path) or rules.ignored(path, is_folder=path.is_dir()):
             survey.gone |= known.keys()
         else:
-            _compare(manifest, survey, path, rules[root], known, stop)
+            _compare(manifest, survey, path, rules, known, stop)
+            if path == root and not stop.is_set():
+                manifest.mark_root(root, state="ok", device=_device(root), synced=time.time())
     return survey
 
 

@@ -1,7 +1,10 @@
 """Turns text into the terms of the keyword index, for every script; knows nothing of the index itself.
 
 One list of rules serves passages and queries, so that what was written is what is found. A word yields itself,
-folded; longer words also a stem (their first letters and "*"); scripts without spaces yield pairs of characters.
+folded; longer words also stems (their first letters and "*"); scripts without spaces yield pairs of characters.
+
+Measured on 11 sets in 9 languages among 10,000 passages of other text, nDCG@10: these rules 0.874, LanceDB's `icu`
+words 0.818, its n-grams of 2 and 3 0.820 at twelve times the query time.
 """
 
 import unicodedata
@@ -11,8 +14,9 @@ from functools import lru_cache
 
 import regex
 
-_STEM_FROM = 6
-_STEM = 5
+_STEMS = (5, 7)
+"""Lengths of the stems: inflection is mostly at the end. None 0.849, 5 alone 0.873, both 0.874 (Finnish 0.796, 0.858
+and 0.869); stems weighted below the word itself were worse in Turkish and Arabic."""
 _LONGEST = 64
 """A longer run without a space is data (base64, a hash), which nobody types: only its beginning counts."""
 
@@ -41,6 +45,11 @@ class KeywordQuery:
     """A group of terms for each word of the query; the first is the most exact."""
     phrases: tuple[str, ...]
     """Quoted parts, folded: a hit contains each of them."""
+
+    def phrases_stand_in(self, text: str) -> bool:
+        """Tell whether `text` has every quoted phrase, whatever its case, accents and spacing."""
+        folded = " ".join(fold(text).split())
+        return all(phrase in folded for phrase in self.phrases)
 
 
 def fold(text: str) -> str:
@@ -100,8 +109,10 @@ def _piece_terms(word: str) -> Iterator[str]:
         bare = _HEBREW_PREFIX.sub("", word)
     if bare != word:
         yield bare
-    if len(bare) >= _STEM_FROM and not bare.isnumeric():
-        yield bare[:_STEM] + "*"
+    if not bare.isnumeric():
+        for length in _STEMS:
+            if len(bare) >= length + (length > _STEMS[0]):
+                yield bare[:length] + "*"
 
 
 def _pairs(run: str) -> Iterator[str]:

@@ -6,7 +6,7 @@ neither imported nor opened. It decides nothing about ranking or extraction.
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
@@ -76,9 +76,30 @@ class Library:
         """The folders and files that the index follows."""
         return tuple(root.path for root in self._manifest.roots())
 
-    def add_root(self, path: Path) -> None:
-        """Follows `path` from the next sync on."""
-        self._manifest.add_root(path.absolute())
+    def add_root(
+        self, path: Path, *, hidden: bool | None = None, ignore: Sequence[str] | None = None, yes: bool = False
+    ) -> Path:
+        """Follows `path` from the next sync on.
+
+        Args:
+            path: A folder or a file; links are resolved.
+            hidden: Index names that start with a dot too; None keeps what was said before.
+            ignore: Patterns as in a .gitignore; None keeps what was said before.
+            yes: Agree to a whole home folder, drive or system folder.
+
+        Returns:
+            The root as it is kept: absolute, without links.
+
+        Raises:
+            UsageError: there is nothing to index there, or too much by accident.
+        """
+        from drama_app.scan import check_root
+
+        settings = self._settings
+        own = (settings.data_folder, settings.config_folder, settings.state_folder, settings.cache_folder)
+        root = check_root(path, yes=yes, own=own)
+        self._manifest.add_root(root, hidden=hidden, ignore=ignore)
+        return root
 
     def sync(
         self,
@@ -101,7 +122,7 @@ class Library:
                 lambda: self._encoder,
                 self._settings,
                 changed=None if changed is None else tuple(changed),
-                on_progress=on_progress or (lambda progress: None),
+                on_progress=on_progress or (lambda _: None),
                 stop=stop,
             )
 
@@ -122,7 +143,7 @@ class Library:
         """Removes a root, or leaves out a file or folder below one; returns how many files left the index."""
         from drama_app.indexer import remove_orphans
 
-        path = path.absolute()
+        path = Path(os.path.realpath(path))
         with self._writing, self._lock(threading.Event()):
             gone = [row.path for row in self._manifest.files(path)]
             if not self._manifest.remove_root(path):
@@ -153,7 +174,7 @@ class Library:
         Raises:
             UsageError: the file is not in the index or has no such page.
         """
-        return self._searcher.similar(path.absolute(), page=page, limit=limit, filters=filters or Filters())
+        return self._searcher.similar(Path(os.path.realpath(path)), page=page, limit=limit, filters=filters or Filters())
 
     def mark_sentences(self, results: Results) -> Results:
         """The same results with the best sentence of each passage chosen by meaning where no word matched."""

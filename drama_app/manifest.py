@@ -25,8 +25,9 @@ SCHEMA_VERSION = 1
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS roots (path BLOB PRIMARY KEY, synced REAL, state TEXT NOT NULL, device INTEGER)
-    WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS roots (
+    path BLOB PRIMARY KEY, synced REAL, state TEXT NOT NULL DEFAULT 'never synced', device INTEGER,
+    hidden INTEGER NOT NULL DEFAULT 0, ignore TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS excluded (path BLOB PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS documents (
     id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: rows of a dead document cannot come back to life
@@ -79,6 +80,10 @@ class RootRow:
     synced: float | None
     state: str
     device: int | None
+    hidden: bool
+    """Names that start with a dot are indexed too."""
+    ignore: tuple[str, ...]
+    """Patterns of its own, as in a .gitignore."""
 
 
 class Manifest:
@@ -159,14 +164,26 @@ class Manifest:
 
     def roots(self) -> list[RootRow]:
         """Every root, in order of path."""
-        return [RootRow(_path(path), *rest) for path, *rest in self._rows("SELECT * FROM roots ORDER BY path")]
+        return [
+            RootRow(_path(path), synced, state, device, bool(hidden), tuple(ignore.splitlines()))
+            for path, synced, state, device, hidden, ignore in self._rows("SELECT * FROM roots ORDER BY path")
+        ]
 
-    def add_root(self, path: Path) -> None:
-        """Follows `path` from now on; something below it that was forgotten is wanted again."""
+    def add_root(self, path: Path, *, hidden: bool | None = None, ignore: Sequence[str] | None = None) -> None:
+        """Follows `path` from now on; something below it that was forgotten is wanted again.
+
+        Args:
+            path: Absolute.
+            hidden: Index hidden names too; None leaves it as it is.
+            ignore: Patterns of the root's own; None leaves them as they are.
+        """
+        raw = os.fsencode(path)
         with self.transaction():
-            self._connection.execute(
-                "INSERT OR IGNORE INTO roots VALUES (?, NULL, 'never synced', NULL)", (os.fsencode(path),)
-            )
+            self._connection.execute("INSERT OR IGNORE INTO roots (path) VALUES (?)", (raw,))
+            if hidden is not None:
+                self._connection.execute("UPDATE roots SET hidden = ? WHERE path = ?", (hidden, raw))
+            if ignore is not None:
+                self._connection.execute("UPDATE roots SET ignore = ? WHERE path = ?", ("\n".join(ignore), raw))
             self._connection.execute(f"DELETE FROM excluded WHERE {_BELOW}", _below(path))
 
     def remove_root(self, path: Path) -> bool:
@@ -349,7 +366,9 @@ class Manifest:
     def kinds(self) -> dict[str, int]:
         """Visible documents a kind, most first."""
         return dict(
-            self._rows("SELECT kind, count(*) AS n FROM documents WHERE complete = 1 GROUP BY kind ORDER BY n DESC, kind")
+            self._rows(
+                "SELECT kind, count(*) AS n FROM documents WHERE complete = 1 GROUP BY kind ORDER BY n DESC, kind"
+            )
         )
 
     def number_of(self, status: str) -> int:
@@ -415,7 +434,8 @@ def _conditions(filters: Filters) -> tuple[list[str], list[object]]:
 
 
 def _document(row: tuple) -> DocumentRow:  # type: ignore[type-arg]
-    return DocumentRow(*row[:7], complete=bool(row[7]))
+    number, digest, suffix, kind, title, notes, passages, complete = row
+    return DocumentRow(number, digest, suffix, kind, title, notes, passages, bool(complete))
 
 
 def _marks(values: Sequence[object]) -> str:

@@ -140,6 +140,7 @@ class Pipeline:
             for number in job.reuse:
                 title = self._manifest.title_of(number)
                 for row in self._store.document_passages(number):
+                    assert row.vector is not None
                     job.known[embedded_text(title, row.passage)] = row.vector
         return job.known
 
@@ -320,7 +321,7 @@ class Pipeline:
 
 def replace_stat(found: Found) -> Found:
     """The file as it is now: the scan may be hours old in a long run."""
-    now = os.stat(found.path, follow_symlinks=False)
+    now = found.path.lstat()
     return replace(
         found, size=now.st_size, mtime_ns=now.st_mtime_ns, ctime_ns=now.st_ctime_ns, inode=now.st_ino
     )

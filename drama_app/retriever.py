@@ -129,8 +129,8 @@ def verify_retriever(retriever: Retriever, *, cache: Path | None = None) -> None
                 digest.update(block)
     if f"sha256:{digest.hexdigest()}" != retriever.fingerprint:
         raise RetrieverError(
-            f"{retriever.folder / DESCRIPTION}: the fingerprint does not match {' and '.join(retriever.fingerprint_of)};"
-            " the folder is damaged or was changed"
+            f"{retriever.folder / DESCRIPTION}: the fingerprint does not match "
+            f"{' and '.join(retriever.fingerprint_of)}; the folder is damaged or was changed"
         )
     open_tokenizer(retriever.folder / TOKENIZER, max_tokens=retriever.max_tokens, cache=cache)
     _check_graph(retriever.folder / MODEL, max(retriever.dims))
@@ -150,9 +150,10 @@ def _read_description(folder: Path) -> Retriever:
         raise RetrieverError(f"{path}: schema {stated.get('schema')!r} is not known to this version, only {SCHEMA}")
     _check_types(path, stated)
     known = {field.name for field in fields(Retriever)} & stated.keys()
-    values = {name: tuple(value) if isinstance(value := stated[name], list) else value for name in known - {"folder"}}
+    values: dict[str, Any] = {"metrics": {}}
+    values |= {name: tuple(value) if isinstance(value := stated[name], list) else value for name in known - {"folder"}}
     values["dims"] = tuple(sorted(stated["dims"], reverse=True))
-    retriever = Retriever(**{"metrics": {}} | values, folder=folder)
+    retriever = Retriever(**values, folder=folder)
     if fault := _find_fault(retriever):
         raise RetrieverError(f"{path}: {fault}")
     return retriever

@@ -47,9 +47,7 @@ class Known:
     checked_ns: int
 
 
-def scan(
-    top: Path, rules: IgnoreRules, *, stop: threading.Event | None = None
-) -> Iterator[Found | Skipped]:
+def scan(top: Path, rules: IgnoreRules, *, stop: threading.Event | None = None) -> Iterator[Found | Skipped]:
     """Every file at or below `top` that is to be indexed; a folder that cannot be read is `Skipped`.
 
     Args:
@@ -108,7 +106,7 @@ def needs_check(found: Found, known: Known | None) -> bool:
     seen = (found.size, found.mtime_ns, found.ctime_ns, found.inode)
     if seen != (known.size, known.mtime_ns, known.ctime_ns, known.inode):
         return True
-    return abs(max(known.mtime_ns, known.ctime_ns) - known.checked_ns) < RACY_NS
+    return any(abs(changed - known.checked_ns) < RACY_NS for changed in (known.mtime_ns, known.ctime_ns))
 
 
 def root_is_gone(root: Path, *, device: int | None, has_files: bool) -> bool:

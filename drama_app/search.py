@@ -6,7 +6,7 @@ marks `highlight`'s. It changes nothing in the index.
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,9 +14,207 @@ from typing import TYPE_CHECKING
 from drama_app.errors import UsageError
 from drama_app.highlight import best_sentence, mark_words
 from drama_app.manifest import DocumentRow, FileRow, Manifest, passes
-from drama_app.records import Filters, Hit, Mode, PassageHit, Results
+from drama_app.records import Filters, Hit, Mode, Passage, PassageHit, Results
 from drama_app.sentences import split_sentences
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from drama_app.embed import Encoder
-    from drama_app.store import PassageStore
+    from drama_app.rank import Fused, Group
+    from drama_app.store import Candidate, Key, PassageStore, StoredPassage
+
+    Vectors = NDArray[np.float32]
+
+CANDIDATES = 100  # of each list: the fused first ten come from the first 60 of both in 99 % of queries
+LOOKED_UP = 50  # keyword candidates whose text and vector are fetched; those further down rarely rise
+SAMPLE = 400  # vectors that tell how cosines to passages in general are spread
+SENTENCES = 40  # encoded at most to mark sentences by meaning: about 0.1 s on two cores
+
+
+class Searcher:
+    """Answers queries over one index. Opens the store and the encoder when a query needs them."""
+
+    def __init__(
+        self, manifest: Manifest, store: "Callable[[], PassageStore]", encoder: "Callable[[], Encoder]"
+    ) -> None:
+        self._manifest = manifest
+        self._store = store
+        self._encoder = encoder
+        self._sample: tuple[int, Vectors | None] = (-1, None)
+
+    def search(self, query: str, *, mode: Mode, limit: int, filters: Filters, passages: int) -> Results:
+        """The documents that answer `query`, best first; see `Library.search`."""
+        from drama_app import rank
+
+        started = time.monotonic()
+        documents = self._manifest.matching(filters)
+        vector, meaning, keywords = self._find_candidates(query, mode, documents, filters.languages)
+        known = self._look_up(meaning, keywords) if mode == "fused" else {}
+        scale = rank.measure_scale(vector, self._draw_sample()) if vector is not None else rank.Scale()
+        fused = rank.fuse(
+            query,
+            meaning,
+            keywords,
+            mode=mode,
+            scale=scale,
+            cosines=_cosines(vector, known) if vector is not None else None,
+            texts={key: row.passage.text for key, row in known.items()},
+        )
+        hits = self._describe(query, fused, limit=limit, passages=passages, filters=filters, known=known)
+        hopeless = not hits or rank.is_hopeless(fused, keywords, scale)
+        return Results(query, mode, tuple(hits), hopeless, time.monotonic() - started)
+
+    def similar(self, path: Path, *, page: int | None, limit: int, filters: Filters) -> Results:
+        """Documents with passages like those of one file; see `Library.similar`."""
+        import numpy as np
+
+        from drama_app import rank
+
+        started = time.monotonic()
+        row = self._manifest.file(path)
+        if row is None or row.document is None:
+            raise UsageError(f"{path} is not in the index: `drama-app index` it first")
+        own = [each for each in self._store().document_passages(row.document) if page in (None, each.passage.page)]
+        vectors = [each.vector for each in own if each.vector is not None]
+        if not vectors:
+            raise UsageError(f"{path} has no text on page {page}" if page else f"{path} has no text")
+        centre = np.mean(vectors, axis=0)
+        centre /= max(float(np.linalg.norm(centre)), 1e-12)
+        documents = self._manifest.matching(filters)
+        found = self._store().nearest(
+            centre, limit=CANDIDATES + len(own), documents=documents, languages=filters.languages
+        )
+        others = [each for each in found if each.document != row.document]
+        fused = rank.fuse("", others, [], mode="meaning", scale=rank.measure_scale(centre, self._draw_sample()))
+        hits = self._describe("", fused, limit=limit, passages=3, filters=filters, known={})
+        name = f"{path}#{page}" if page else str(path)
+        return Results(name, "meaning", tuple(hits), not hits, time.monotonic() - started)
+
+    def mark_sentences(self, results: Results) -> Results:
+        """Chooses the best sentence by meaning where no word of the query marked one; for a few passages."""
+        wanted = [hit.passages[0] for hit in results.hits if hit.passages and hit.passages[0].sentence is None]
+        spans = [(passage, span) for passage in wanted for span in split_sentences(passage.text)][:SENTENCES]
+        if not spans or not results.query:
+            return results
+        query = self._encoder().encode_queries([results.query])[0]
+        scores = self._encoder().encode_passages([passage.text[a:b] for passage, (a, b) in spans]) @ query
+        best: dict[int, tuple[float, tuple[int, int]]] = {}
+        for (passage, span), score in zip(spans, scores, strict=True):
+            best[id(passage)] = max(best.get(id(passage), (-2.0, span)), (float(score), span))
+        hits = []
+        for hit in results.hits:
+            first = hit.passages[:1]
+            if first and id(first[0]) in best:
+                first = (replace(first[0], sentence=best[id(first[0])][1]),)
+            hits.append(replace(hit, passages=(*first, *hit.passages[1:])))
+        return replace(results, hits=tuple(hits))
+
+    # --- candidates ------------------------------------------------------------------------------------------
+
+    def _find_candidates(
+        self, query: str, mode: Mode, documents: set[int] | None, languages: Sequence[str]
+    ) -> "tuple[Vectors | None, list[Candidate], list[Candidate]]":
+        """The query's vector and both lists; opening and asking the store overlaps with encoding the query."""
+        with ThreadPoolExecutor(1) as executor:
+            keywords: Future[list[Candidate]] = executor.submit(self._find_keywords, query, mode, documents, languages)
+            if mode == "keywords":
+                return None, [], keywords.result()
+            vector = self._encoder().encode_queries([query])[0]
+            self._store().refresh()
+            meaning = self._store().nearest(vector, limit=CANDIDATES, documents=documents, languages=languages)
+            return vector, meaning, keywords.result()
+
+    def _find_keywords(
+        self, query: str, mode: Mode, documents: set[int] | None, languages: Sequence[str]
+    ) -> "list[Candidate]":
+        store = self._store()
+        if mode == "meaning":
+            return []
+        store.refresh()
+        return store.keywords(query, limit=CANDIDATES, documents=documents, languages=languages)
+
+    def _look_up(self, meaning: "Sequence[Candidate]", keywords: "Sequence[Candidate]") -> "dict[Key, StoredPassage]":
+        """Text and vectors of what keywords found, for exact matches and cosines."""
+        listed = {each.key for each in meaning}
+        keys = [each.key for each in keywords]
+        wanted = keys[:LOOKED_UP] + [key for key in keys[LOOKED_UP:] if key in listed]
+        rows = self._store().passages(wanted, vectors=True)
+        return {(row.document, row.passage.ordinal): row for row in rows}
+
+    def _draw_sample(self) -> "Vectors | None":
+        """Vectors of passages in general; drawn anew when the index has grown or shrunk by a tenth."""
+        count = self._store().count()
+        if abs(count - self._sample[0]) > self._sample[0] / 10:
+            self._sample = (count, self._store().sample(SAMPLE))
+        return self._sample[1]
+
+    # --- hits ------------------------------------------------------------------------------------------------
+
+    def _describe(
+        self,
+        query: str,
+        fused: "Sequence[Fused]",
+        *,
+        limit: int,
+        passages: int,
+        filters: Filters,
+        known: "dict[Key, StoredPassage]",
+    ) -> list[Hit]:
+        """Hits of the best documents that are visible and have a file that passes the filters."""
+        from drama_app import rank
+
+        groups = rank.group(fused, limit=CANDIDATES * 2, passages=passages)
+        documents = self._manifest.documents([each.document for each in groups])
+        files = self._manifest.paths_of([each.document for each in groups])
+        chosen: dict[bytes, tuple[Group, DocumentRow, list[FileRow]]] = {}
+        for each in groups:
+            row = documents.get(each.document)
+            if row is None:
+                continue  # not finished yet, or about to be removed
+            places = [file for file in files.get(row.id, ()) if passes(file, filters, row.kind)]
+            if row.hash in chosen:
+                chosen[row.hash][2].extend(places)  # the same bytes under another ending
+            elif places and len(chosen) < limit:
+                chosen[row.hash] = (each, row, places)
+        missing = [item.key for each, _, _ in chosen.values() for item in each.passages if item.key not in known]
+        for stored in self._store().passages(missing):
+            known[(stored.document, stored.passage.ordinal)] = stored
+        return [_hit(query, each, row, places, known) for each, row, places in chosen.values()]
+
+
+def _hit(
+    query: str, group: "Group", row: DocumentRow, places: list[FileRow], known: "dict[Key, StoredPassage]"
+) -> Hit:
+    described = tuple(_passage_hit(query, item, known[item.key].passage) for item in group.passages if item.key in known)
+    return Hit(
+        path=places[0].path,
+        copies=tuple(place.path for place in places[1:]),
+        title=row.title,
+        kind=row.kind,
+        modified=places[0].mtime_ns / 1e9,
+        score=group.score,
+        passages=described,
+    )
+
+
+def _passage_hit(query: str, item: "Fused", passage: Passage) -> PassageHit:
+    return PassageHit(
+        ordinal=passage.ordinal,
+        page=passage.page,
+        line=passage.line,
+        start=passage.start,
+        end=passage.end,
+        heading=passage.heading,
+        language=passage.language,
+        text=passage.text,
+        score=item.score,
+        scores=item.scores,
+        marks=mark_words(query, passage.text),
+        sentence=best_sentence(query, passage.text),
+    )
+
+
+def _cosines(vector: "Vectors", known: "dict[Key, StoredPassage]") -> "dict[Key, float]":
+    return {key: float(row.vector @ vector) for key, row in known.items() if row.vector is not None}

@@ -84,10 +84,13 @@ def switch(
         Interrupted: `stop` was set; the retriever in use is the old one.
         UsageError: there is no step back, or nothing to change.
     """
-    wanted = _previous(manifest) if folder is None else settings_of(open_retriever_folder(folder), install(settings, folder))
+    if folder is None:
+        wanted = _previous(manifest)
+    else:
+        wanted = settings_of(open_retriever_folder(folder), install(settings, folder))
     if wanted["fingerprint"] == manifest.get("fingerprint"):
         raise UsageError(f"{wanted['retriever_name']} is in use already")
-    _fill(manifest, settings, wanted, on_progress or (lambda progress: None), stop)
+    _fill(manifest, settings, wanted, on_progress or (lambda _: None), stop)
     manifest.put(**wanted, **{f"previous_{key}": manifest.get(key) for key in _KEYS if manifest.get(key)})
     return wanted["retriever_name"]
 
@@ -113,7 +116,9 @@ def _fill(
     store_folder = settings.data_folder / "index" / "passages"
     source = PassageStore.open(store_folder, dim=int(manifest.get("dim")), table=manifest.get("table"))
     target = PassageStore.open(store_folder, dim=int(wanted["dim"]), table=wanted["table"])
-    encoder = open_retriever(folder_of(wanted["retriever_folder"]), dim=int(wanted["dim"]), threads=settings.threads or None)
+    encoder = open_retriever(
+        folder_of(wanted["retriever_folder"]), dim=int(wanted["dim"]), threads=settings.threads or None
+    )
     if encoder.fingerprint != wanted["fingerprint"]:
         raise RetrieverError(f"{wanted['retriever_folder']} no longer holds {wanted['retriever_name']}")
     stored = target.counts()
@@ -136,7 +141,7 @@ def _fill(
             Progress(
                 "index", files_done=done, files_total=len(missing), passages=passages,
                 passages_per_second=passages / spent, seconds_left=spent / done * (len(missing) - done),
-            )  # fmt: skip
+            )
         )
     target.tidy(force=True)
 

@@ -271,9 +271,7 @@ def _choose_kept(settings: dict[str, Any], vocabulary: list[tuple[str, float]]) 
     return sorted(ids)
 
 
-def _describe_frame(
-    settings: dict[str, Any], vocabulary: list[tuple[str, float]], kept: list[int]
-) -> dict[str, Any]:
+def _describe_frame(settings: dict[str, Any], vocabulary: list[tuple[str, float]], kept: list[int]) -> dict[str, Any]:
     """The tokenizer around the model, with a vocabulary of the kept pieces alone."""
     small = {real: index for index, real in enumerate(kept)}
     model = settings["model"]

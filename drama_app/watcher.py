@@ -7,12 +7,15 @@ did not change: the sync compares with the manifest, so a needless path costs on
 
 import logging
 import os
+import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from watchdog import events
 from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
@@ -30,6 +33,18 @@ MANY = 10_000  # more single paths than this cost more than a walk of the root
 _NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "vboxsf", "drvfs", "afs", "ceph", "glusterfs", "fuse")
 _LOCAL_FUSE = ("fuseblk", "fuse.portal", "fuse.gvfsd-fuse")
 _USELESS = ("opened", "closed_no_write")  # reading a file, which indexing does itself
+_WANTED = [
+    getattr(events, name)
+    for name in (
+        "DirCreatedEvent", "FileCreatedEvent", "DirDeletedEvent", "FileDeletedEvent", "DirMovedEvent",
+        "FileMovedEvent", "FileModifiedEvent", "FileClosedEvent", "DirAttribEvent", "FileAttribEvent",
+    )
+    if hasattr(events, name)  # the last two came late
+]  # fmt: skip
+"""What the system is asked for: without reads, its queue of events fills half as fast."""
+_LIMIT = "the system's limit on watched folders is reached"
+_DEATHS = 3  # a watch that ends so often is not started again
+_OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +69,11 @@ class _Root:
     """Why it is polled; empty if events come."""
     looked: float = 0.0
     missing: bool = False
+    identity: tuple[int, int] | None = None
+    """Device and inode of `place`: a folder put there instead is another one, and not watched."""
+    place: Path | None = None
+    """The watched folder: the root, or the folder of a root that is a file."""
+    deaths: int = 0
 
 
 class _Pending(FileSystemEventHandler):
@@ -62,10 +82,13 @@ class _Pending(FileSystemEventHandler):
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.times: dict[Path, tuple[float, float]] = {}
+        self.roots: frozenset[Path] = frozenset()
+        self.new_folders = False
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         if event.event_type in _USELESS or (event.is_directory and event.event_type == "modified"):
             return
+        self.new_folders |= event.is_directory
         for raw in (event.src_path, event.dest_path):
             if raw:
                 self.add(Path(os.fsdecode(raw)))
@@ -75,6 +98,18 @@ class _Pending(FileSystemEventHandler):
         with self.lock:
             for each in (path, path.parent) if path.name in IGNORE_FILES else (path,):
                 self.times[each] = (self.times.get(each, (now, now))[0], now)
+            if len(self.times) > MANY + len(self.roots):
+                self._collapse()
+
+    def _collapse(self) -> None:
+        """Replaces paths by their roots: a consumer that is busy for hours must not fill the memory."""
+        times: dict[Path, tuple[float, float]] = {}
+        for path, (first, last) in self.times.items():
+            root = next((root for root in (path, *path.parents) if root in self.roots), None)
+            if root is not None:
+                known = times.get(root, (first, last))
+                times[root] = (min(first, known[0]), max(last, known[1]))
+        self.times = times
 
     def take(self, settle: float) -> dict[Path, float]:
         """Removes and returns the paths that have come to rest, each with the time of its first event."""
@@ -111,11 +146,23 @@ def watch(
         poll_seconds: How often a root without events is looked at.
         observer: The source of events; None is the platform's best.
     """
-    follower = _Follower(rules, settle, poll_seconds, observer or Observer())
+    follower = _Follower(rules, settle, poll_seconds, observer or _open_observer())
+    overflows = _OverflowFilter(follower)
+    logging.getLogger(_OVERFLOW_LOGGER).addFilter(overflows)
     try:
         yield from follower.run(roots, stop)
     finally:
+        logging.getLogger(_OVERFLOW_LOGGER).removeFilter(overflows)
         follower.close()
+
+
+def _open_observer() -> BaseObserver | None:
+    """The platform's source of events; None if the system has no more of them to give."""
+    try:
+        return Observer()
+    except OSError as error:
+        log.info("no events at all: %s", error)
+        return None
 
 
 @dataclass(slots=True)
@@ -123,12 +170,13 @@ class _Follower:
     rules: Callable[[Path], IgnoreRules]
     settle: float
     poll_seconds: float
-    observer: BaseObserver
+    observer: BaseObserver | None
     pending: _Pending = field(default_factory=_Pending)
     known: dict[Path, _Root] = field(default_factory=dict)
 
     def run(self, roots: Callable[[], Sequence[Path]], stop: threading.Event) -> Iterator[Changes]:
-        self.observer.start()
+        if self.observer is not None:
+            self.observer.start()
         told: tuple[str, ...] | None = None  # so that the first report says that events are being collected
         checked = 0.0
         while not stop.is_set():
@@ -145,12 +193,14 @@ class _Follower:
                 stop.wait(TICK)
 
     def close(self) -> None:
-        self.observer.stop()
-        self.observer.join()
+        if self.observer is not None and self.observer.is_alive():
+            self.observer.stop()
+            self.observer.join()
 
     def _follow(self, paths: Iterable[Path]) -> None:
         """Starts, ends or changes how roots are followed."""
         wanted = set(paths)
+        self.pending.roots = frozenset(wanted)
         for path in self.known.keys() - wanted:
             self._unwatch(self.known.pop(path))
         for path in wanted:
@@ -166,32 +216,63 @@ class _Follower:
                 self._start(root)
                 self.pending.add(path)  # it came back: whatever changed meanwhile
             elif not missing and not root.reason and not self._alive(root):
-                self._unwatch(root)
-                root.reason = "the system stopped reporting changes"
-                self.pending.add(path)
+                self._restart(root)
             root.missing = missing
+        if self.pending.new_folders:
+            self.pending.new_folders = False
+            self._check_limit()
+
+    def _restart(self, root: _Root) -> None:
+        """A folder was put in the place of the watched one, or the watch ended."""
+        self._unwatch(root)
+        root.deaths += 1
+        if root.deaths > _DEATHS:
+            root.reason = "the system stopped reporting changes"
+        else:
+            self._start(root)
+        self.pending.add(root.path)
+
+    def _check_limit(self) -> None:
+        """New folders may have found no watch left. Which ones is not told, so every root is polled then."""
+        if self.observer is None or _has_room(self.observer, self.pending):
+            return
+        for root in self.known.values():
+            if root.watch is not None:
+                self._unwatch(root)
+                root.reason = _LIMIT
+                self.pending.add(root.path)
 
     def _start(self, root: _Root) -> None:
         root.reason = describe_mount(root.path)
         if root.reason or not root.path.exists():
             return
+        if self.observer is None:
+            root.reason = _LIMIT
+            return
         try:
             whole = root.path.is_dir()
-            place = root.path if whole else root.path.parent
-            root.watch = self.observer.schedule(self.pending, str(place), recursive=whole)
+            root.place = root.path if whole else root.path.parent
+            root.identity = _identity(root.place)
+            root.watch = self.observer.schedule(self.pending, str(root.place), recursive=whole, event_filter=_WANTED)
         except OSError as error:
             log.info("no events for %s: %s", root.path, error)
-            root.reason = "the system's limit on watched folders is reached"
+            root.reason = _LIMIT
+            return
+        if not _has_room(self.observer, self.pending):
+            self._unwatch(root)
+            root.reason = _LIMIT
 
     def _unwatch(self, root: _Root) -> None:
-        if root.watch is not None:
+        if root.watch is not None and self.observer is not None:
             try:
                 self.observer.unschedule(root.watch)
             except (KeyError, OSError) as error:
                 log.info("ending the watch of %s: %s", root.path, error)
-            root.watch = None
+        root.watch = None
 
     def _alive(self, root: _Root) -> bool:
+        if self.observer is None or root.place is None or _identity(root.place) != root.identity:
+            return False
         return any(emitter.watch == root.watch and emitter.is_alive() for emitter in self.observer.emitters)
 
     def _look_at_polled(self) -> None:
@@ -224,6 +305,45 @@ class _Follower:
             elif root.reason:
                 notes.append(f"{path} is not watched but looked at every {self.poll_seconds:g} s: {root.reason}")
         return tuple(notes)
+
+
+class _OverflowFilter(logging.Filter):
+    """Hears from watchdog's log, the only place where it says so, that the kernel dropped events."""
+
+    def __init__(self, follower: _Follower) -> None:
+        super().__init__()
+        self._follower = follower
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if "overflow" in record.msg:
+            for path in tuple(self._follower.known):
+                self._follower.pending.add(path)
+        return True
+
+
+def _has_room(observer: BaseObserver, handler: FileSystemEventHandler) -> bool:
+    """Whether one more folder can be watched.
+
+    watchdog passes over folders below a root that find no watch left, without a word: a tree of which half is
+    watched looks like any other. So a new folder is tried, in a hidden place.
+    """
+    if sys.platform != "linux":
+        return True  # only inotify counts folders
+    with tempfile.TemporaryDirectory(prefix=".drama-") as probe:
+        try:
+            observer.unschedule(observer.schedule(handler, probe, recursive=False))
+        except OSError as error:
+            log.info("no watch left: %s", error)
+            return False
+    return True
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def describe_mount(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> str:

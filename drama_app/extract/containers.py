@@ -21,13 +21,16 @@ _MIME_KINDS = (
 )
 _ARCHIVES_OF_CODE = (".jar", ".apk", ".whl", ".xpi", ".war", ".aar", ".ipa", ".nupkg", ".vsix")
 
+_OLE2_KINDS = (
+    ("__properties_version1.0", "msg"),
+    ("WordDocument", "doc"),
+    ("Workbook", "xls"),
+    ("Book", "xls"),
+    ("PowerPoint Document", "ppt"),
+)
 # OLE2 stream -> what to tell the person. Order: an encrypted package holds nothing else.
 _OLE2_REASONS = (
     ("EncryptedPackage", "encrypted: needs a password"),
-    ("WordDocument", "legacy Word format: save as .docx"),
-    ("Workbook", "legacy Excel format: save as .xlsx"),
-    ("Book", "legacy Excel format: save as .xlsx"),
-    ("PowerPoint Document", "legacy PowerPoint format: save as .pptx"),
     ("PP97_DUALSTORAGE", "legacy PowerPoint format: save as .pptx"),
     ("MatOST", "legacy Works format: save as .docx"),
     ("Quill", "Publisher format: export as PDF"),
@@ -89,18 +92,19 @@ def _read_mime_type(container: zipfile.ZipFile, names: set[str]) -> str:
 
 
 def detect_ole2(source: Source) -> str:
-    """Return "msg" for an OLE2 file that is an Outlook message.
+    """Return the kind of an OLE2 file: an Outlook message or a document of Office 97 to 2003.
 
     Raises:
-        ExtractionError: a legacy office format with what to do about it, an encrypted document, or neither.
+        ExtractionError: another legacy format with what to do about it, an encrypted document, or neither.
     """
     with source.open() as stream:
         names = _list_ole2_streams(stream)
-    if "__properties_version1.0" in names:
-        return "msg"
     for name, reason in _OLE2_REASONS:
         if name in names:
             raise ExtractionError(reason)
+    for name, kind in _OLE2_KINDS:
+        if name in names:
+            return kind
     raise ExtractionError("binary file: no text inside", passed_over=True)
 
 

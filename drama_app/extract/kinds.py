@@ -48,6 +48,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("ods", (".ods", ".ots"), "opendocument:read_opendocument"),
     Kind("odp", (".odp", ".otp"), "opendocument:read_opendocument"),
     Kind("epub", (".epub",), "ebook:read_epub"),
+    Kind("doc", (".doc", ".dot"), "legacy:read_doc"),
+    Kind("ppt", (".ppt", ".pps", ".pot"), "legacy:read_ppt"),
+    Kind("xls", (".xls", ".xlt"), "sheets:read_xls"),
     Kind("msg", (".msg",), "mail:read_msg"),
     Kind("rtf", (".rtf",), "rtf:read_rtf", signatures.starts_rtf),
     Kind("mbox", (".mbox", ".mbx"), "mail:read_mbox", signatures.starts_mbox),
@@ -83,15 +86,10 @@ KIND_SUFFIXES: dict[str, tuple[str, ...]] = {kind.name: kind.suffixes for kind i
 
 _KIND_BY_SUFFIX: dict[str, str] = {suffix: kind.name for kind in KINDS for suffix in kind.suffixes}
 _HANDLERS: dict[str, str] = {kind.name: kind.handler for kind in KINDS}
-_BINARY_KINDS = frozenset({"pdf", "docx", "pptx", "xlsx", "odt", "ods", "odp", "epub", "msg"})
+_BINARY_KINDS = frozenset({"pdf", "docx", "pptx", "xlsx", "odt", "ods", "odp", "epub", "doc", "ppt", "xls", "msg"})
 
 # Formats that we do not read, whose names make a person expect text all the same.
 _LEGACY_SUFFIXES: dict[str, str] = {
-    ".doc": "Word document",
-    ".dot": "Word document",
-    ".xls": "Excel workbook",
-    ".ppt": "PowerPoint presentation",
-    ".pps": "PowerPoint presentation",
     ".pages": "Pages document",
     ".numbers": "Numbers document",
     ".key": "Keynote presentation",
@@ -106,6 +104,9 @@ _NAMES: dict[str, str] = {
     "ods": "OpenDocument spreadsheet",
     "odp": "OpenDocument presentation",
     "epub": "EPUB book",
+    "doc": "Word document",
+    "ppt": "PowerPoint presentation",
+    "xls": "Excel workbook",
     "msg": "Outlook message",
 }
 

@@ -81,8 +81,11 @@ def read_msg(source: Source) -> Document:
     from oxmsg import Message as OutlookMessage
 
     try:
-        with source.open() as stream, olefile.OleFileIO(stream) as container:
-            letter = _convert_outlook(OutlookMessage.load(stream), partial(_read_raw, container))
+        with source.open() as stream:
+            message = OutlookMessage.load(stream)
+            stream.seek(0)
+            with olefile.OleFileIO(stream) as container:
+                letter = _convert_outlook(message, partial(_read_raw, container))
     except (OSError, ValueError, KeyError, struct.error, IndexError, AssertionError, AttributeError) as error:
         raise ExtractionError("damaged, or not really an Outlook message") from error
     builder = TextBuilder()

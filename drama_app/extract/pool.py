@@ -35,6 +35,8 @@ _START = (
     "from drama_app.extract.worker import main; main()"
 )
 
+_WINDOWS_FLAGS = getattr(subprocess, "CREATE_NO_WINDOW", 0) | getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)
+
 Outcome = Document | ExtractionError
 
 
@@ -63,6 +65,8 @@ class ExtractionPool:
         self._lock = threading.Lock()
         self._idle: list[_Child] = []
         self._busy: dict[_Child, object] = {}
+        """Each with the `extract_all` that it works for."""
+        self._dropped: object = None
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -164,7 +168,7 @@ class ExtractionPool:
 
     def _borrow(self, owner: object) -> "_Child | None":
         with self._lock:
-            if self._ended() or (owner is not None and owner is getattr(self, "_dropped", None)):
+            if self._ended() or (owner is not None and owner is self._dropped):
                 return None
             child = self._idle.pop() if self._idle else _Child(timeout=self._timeout, memory_mb=self._memory_mb)
             self._busy[child] = owner
@@ -174,7 +178,7 @@ class ExtractionPool:
         outcome: Outcome
         try:
             outcome, out_of_memory = child.ask(path)
-        except _ChildDied as death:
+        except _ChildError as death:
             out_of_memory = death.out_of_memory
             outcome = ExtractionError(str(death))
         if out_of_memory:
@@ -189,7 +193,7 @@ class ExtractionPool:
         return outcome, out_of_memory
 
 
-class _ChildDied(Exception):
+class _ChildError(Exception):
     """A child ended without an answer; the text is the reason as a person reads it."""
 
     def __init__(self, reason: str, *, out_of_memory: bool = False) -> None:
@@ -224,7 +228,7 @@ class _Child:
         """Return the outcome for one file, and whether memory ran out.
 
         Raises:
-            _ChildDied: it gave none.
+            _ChildError: it gave none.
         """
         limit = threading.Timer(self._timeout, self._end_late)
         limit.daemon = True
@@ -241,7 +245,7 @@ class _Child:
         finally:
             limit.cancel()
         self.served += 1
-        self.worn = bool(header["worn"])
+        self.worn = bool(header["worn"]) or self.timed_out  # it may have been ended just after its answer
         return outcome, bool(header["out_of_memory"])
 
     def kill(self) -> None:
@@ -278,22 +282,22 @@ class _Child:
             blocks.append(self._read(size).decode("utf-8", "surrogatepass"))
         return "".join(blocks)
 
-    def _describe_death(self, error: Exception) -> _ChildDied:
+    def _describe_death(self, error: Exception) -> _ChildError:
         try:
             # An answer that makes no sense comes from a child that still runs: it is killed by us.
             status = self._process.wait(timeout=5)
         except subprocess.TimeoutExpired:
-            return _ChildDied("broke the reader (it cannot be ended)")
+            return _ChildError("broke the reader (it cannot be ended)")
         log.warning("a reader ended with status %d (%r)", status, error)
         if self.timed_out or status == -getattr(signal, "SIGALRM", 14):
-            return _ChildDied(f"gave no text within {self._timeout:g} s")
+            return _ChildError(f"gave no text within {self._timeout:g} s")
         if status == MEMORY_EXIT:
-            return _ChildDied("broke the reader (out of memory)", out_of_memory=True)
+            return _ChildError("broke the reader (out of memory)", out_of_memory=True)
         if isinstance(error, (ValueError, TypeError, KeyError)):
-            return _ChildDied("broke the reader (its answer makes no sense)")
+            return _ChildError("broke the reader (its answer makes no sense)")
         if status < 0:
-            return _ChildDied(f"broke the reader (killed by signal {-status})")
-        return _ChildDied(f"broke the reader (exit status {status})")
+            return _ChildError(f"broke the reader (killed by signal {-status})")
+        return _ChildError(f"broke the reader (exit status {status})")
 
 
 def _command(timeout: float, memory_mb: int) -> list[str]:

@@ -31,9 +31,12 @@ ALARM_MARGIN = 10.0  # seconds after the pool's own limit: only for a child whos
 NICENESS = 5
 
 _REFUSED_EVENTS = frozenset(
-    "os.chmod os.chown os.exec os.fork os.forkpty os.link os.mkdir os.posix_spawn os.remove os.rename os.rmdir "
-    "os.setxattr os.startfile os.symlink os.system os.truncate os.utime pty.spawn subprocess.Popen".split()
-)
+    {
+        "os.chmod", "os.chown", "os.exec", "os.fork", "os.forkpty", "os.link", "os.mkdir", "os.posix_spawn",
+        "os.remove", "os.rename", "os.rmdir", "os.setxattr", "os.spawn", "os.startfile", "os.symlink", "os.system",
+        "os.truncate", "os.utime", "pty.spawn", "subprocess.Popen",
+    }
+)  # fmt: skip
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 

@@ -1,0 +1,165 @@
+"""The command line: exit codes, streams, hints, lazy imports."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from drama_app import cli
+from drama_app.commands.search import read_date, read_last_date, split_page
+
+ROOT = Path(cli.__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An own, empty home for each test."""
+    for name in [name for name in os.environ if name.startswith("DRAMA_APP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DRAMA_APP_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "say what to do"),
+        (["serch", "x"], "did you mean 'search'"),
+        (["where are my keys"], "drama-app search 'where are my keys'"),
+        (["--color", "always", "stauts"], "did you mean 'status'"),
+        (["search"], "say what to search for"),
+        (["search", " "], "the query is empty"),
+        (["search", "x", "-0"], "-0 goes with --paths"),
+        (["search", "x", "--limit", "0"], "not a number from 1 to 1000"),
+        (["search", "x", "--since", "May"], "not a date"),
+        (["search", "x"], "drama-app index FOLDER"),
+        (["status"], "drama-app index FOLDER"),
+        (["index"], "drama-app index FOLDER"),
+        (["index", "/no/such/folder"], "does not exist"),
+        (["index", "/"], "add --yes"),
+        (["model", "use"], "name a FOLDER"),
+        (["status", "--nonsense"], "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_exit_code_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    """Errors go to stderr in one plain line with the remedy; stdout stays empty and nothing is created."""
+    code = cli.main(arguments)
+    out, err = capsys.readouterr()
+
+    assert code == 2
+    assert out == ""
+    assert err.startswith("drama-app: ") and err.count("\n") == 1 and said in err
+    assert not home.exists()
+
+
+@pytest.mark.parametrize("argument", ["--help", "--version"])
+def test_help_and_version_go_to_stdout(argument: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """They were asked for: data, and exit code 0."""
+    code = cli.main([argument])
+    out, err = capsys.readouterr()
+
+    assert (code, err) == (0, "")
+    assert out.startswith("examples:" if argument == "--help" else "drama-app ")
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """A clean interpreter that shows the help has none of the large packages loaded."""
+    script = (
+        "import sys\nfrom drama_app import cli\ncli.main(['--help'])\n"
+        "heavy = {'lancedb', 'numpy', 'onnxruntime', 'tokenizers', 'pyarrow', 'textual', 'rich', 'shtab', 'pypdf'}\n"
+        "loaded = heavy & set(sys.modules)\nsys.exit(f'loaded {loaded}' if loaded else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_leaves_early_is_no_error() -> None:
+    """A closed pipe ends the program quietly."""
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "drama_app", "config", "show"],
+            cwd=ROOT, stdout=write, stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(write)
+
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_an_unexpected_error_is_a_sentence_and_a_private_log(
+    capsys: pytest.CaptureFixture[str], home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The traceback is in the log file, which only its owner may read; the person gets one line."""
+    from drama_app.commands import config
+
+    def fail(*_: object) -> int:
+        raise ValueError("boom \x1b[31m")
+
+    monkeypatch.setattr(config, "run", fail)
+    code = cli.main(["config", "show"])
+    err = capsys.readouterr().err
+    log = home / "logs" / "drama-app.log"
+
+    assert code == 2
+    assert err.count("\n") == 1 and str(log) in err and "\x1b" not in err
+    assert "Traceback" in log.read_text(encoding="utf-8")
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_config_init_writes_once(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    """A configuration that is there is only overwritten by force, and the one written can be read."""
+    assert cli.main(["config", "init"]) == 0
+    assert cli.main(["config", "init"]) == 2
+    assert cli.main(["config", "init", "--force"]) == 0
+    capsys.readouterr()
+    assert cli.main(["config", "show", "--json"]) == 0
+    shown = {each["key"]: each["value"] for each in json.loads(capsys.readouterr().out)}
+    assert shown["folder.data"] == str(home / "data")
+
+
+def test_purge_leaves_the_configuration_only(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    """Everything goes but the configuration, which goes when asked for; without --yes nothing does."""
+    assert cli.main(["config", "init"]) == 0
+    (home / "data" / "index").mkdir(parents=True)
+    (home / "data" / "index" / "x").write_text("x", encoding="utf-8")
+    (home / "logs").mkdir()
+
+    assert cli.main(["purge"]) == 2
+    assert (home / "data" / "index" / "x").exists()
+    assert cli.main(["purge", "--yes"]) == 0
+    assert [path.name for path in home.iterdir()] == ["config"]
+    assert "config.toml" in capsys.readouterr().out
+    assert cli.main(["purge", "--yes", "--config"]) == 0
+    assert not home.exists() or not list(home.iterdir())
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])
+def test_completion_knows_the_verbs(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The script of each shell names the verbs."""
+    assert cli.main(["completion", shell]) == 0
+    out = capsys.readouterr().out
+    assert "search" in out and "doctor" in out
+
+
+def test_dates_cover_whole_years_months_and_days() -> None:
+    """--until 2024 includes December, --until 2024-02 the 29th."""
+    assert read_last_date("2024") - read_date("2024") > 365 * 86_400
+    assert 28.9 * 86_400 < read_last_date("2024-02") - read_date("2024-02") < 29.1 * 86_400
+    assert read_date("2024-05-31") > read_date("2024-05")
+
+
+def test_a_name_with_a_number_sign_is_itself(tmp_path: Path) -> None:
+    """FILE#2 is page 2 unless a file of that name exists."""
+    (tmp_path / "a#2").write_text("x", encoding="utf-8")
+
+    assert split_page(str(tmp_path / "a#2")) == (tmp_path / "a#2", None)
+    assert split_page(str(tmp_path / "b.pdf#2")) == (tmp_path / "b.pdf", 2)

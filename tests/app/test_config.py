@@ -1,0 +1,113 @@
+"""Settings: precedence, refusals, folders."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from drama_app.config import describe_template, load_settings, make_private, resolve_settings
+from drama_app.errors import UsageError
+
+
+def environment(home: Path, **more: str) -> dict[str, str]:
+    return {"DRAMA_APP_HOME": str(home), **more}
+
+
+def write_config(home: Path, text: str) -> Path:
+    (home / "config").mkdir(parents=True)
+    path = home / "config" / "config.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_all_folders_lie_below_the_home_variable(tmp_path: Path) -> None:
+    """DRAMA_APP_HOME moves every folder, and reading settings creates none."""
+    settings = load_settings(environment=environment(tmp_path / "h"))
+
+    for folder in (settings.data_folder, settings.state_folder, settings.cache_folder, settings.log_folder):
+        assert folder.parent == tmp_path / "h"
+    assert not (tmp_path / "h").exists()
+
+
+def test_flags_go_before_environment_before_file_before_default(tmp_path: Path) -> None:
+    """Each layer overrides the one below it, and the origin says which one spoke."""
+    path = write_config(tmp_path, "[retriever]\nthreads = 2\n[extraction]\nworkers = 2\n[watch]\npoll_seconds = 2\n")
+    settings, choices = resolve_settings(
+        {"threads": 4, "hidden": None}, environment(tmp_path, DRAMA_APP_THREADS="3", DRAMA_APP_WORKERS="3")
+    )
+    origins = {each.key: each.origin for each in choices}
+
+    assert (settings.threads, settings.workers, settings.poll_seconds, settings.hidden) == (4, 3, 2.0, False)
+    assert origins["retriever.threads"] == "flag"
+    assert origins["extraction.workers"] == "environment DRAMA_APP_WORKERS"
+    assert origins["watch.poll_seconds"] == str(path)
+    assert origins["index.hidden"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("[index]\nhiden = true\n", "did you mean 'index.hidden'"),
+        ("[indx]\nhidden = true\n", "did you mean 'index'"),
+        ("hidden = true\n", "unknown table or key 'hidden'"),
+        ("[index]\nhidden = 1\n", "index.hidden in .* must be true or false"),
+        ("[retriever]\nthreads = true\n", "must be a whole number"),
+        ("[retriever]\nthreads = -1\n", "between 0 and 1024"),
+        ("[watch]\npoll_seconds = nan\n", "watch.poll_seconds must be between"),
+        ("[index]\nignore = ['']\n", "empty pattern"),
+        ("[index\n", "cannot read the configuration"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name(tmp_path: Path, text: str, named: str) -> None:
+    """A wrong key or value is refused with its path and, where there is one, the likely meaning."""
+    write_config(tmp_path, text)
+
+    with pytest.raises(UsageError, match=named):
+        load_settings(environment=environment(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "named"),
+    [
+        ("DRAMA_APP_THREAD", "1", "did you mean 'DRAMA_APP_THREADS'"),
+        ("DRAMA_APP_THREADS", "many", "must be a whole number"),
+        ("DRAMA_APP_HIDDEN", "perhaps", "must be true or false"),
+    ],
+)
+def test_a_wrong_variable_is_refused(tmp_path: Path, variable: str, value: str, named: str) -> None:
+    """A variable that is misspelt or has the wrong type is an error, not silence."""
+    with pytest.raises(UsageError, match=named):
+        load_settings(environment=environment(tmp_path, **{variable: value}))
+
+
+def test_a_configuration_where_one_stands_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A config.toml in the current folder changes nothing."""
+    (tmp_path / "config.toml").write_text("[retriever]\nthreads = 9\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    assert load_settings(environment=environment(tmp_path / "h")).threads == 0
+
+
+def test_the_template_is_valid_and_each_line_of_it_too(tmp_path: Path) -> None:
+    """The template changes nothing as written, and each of its lines can be uncommented as it stands."""
+    template = describe_template()
+    default = load_settings(environment=environment(tmp_path / "none"))
+    lines = [
+        line.removeprefix("# ") if line.startswith("# ") and " = " in line and not line.endswith(".") else line
+        for line in template.splitlines()
+    ]
+    write_config(tmp_path / "a", template)
+    write_config(tmp_path / "b", "\n".join(lines))
+
+    assert load_settings(environment=environment(tmp_path / "a")).threads == default.threads
+    uncommented, choices = resolve_settings(environment=environment(tmp_path / "b"))
+    assert str(uncommented.retriever) == "/path/to/a/retriever"
+    assert "default" not in {each.origin for each in choices}
+
+
+def test_folders_are_made_for_their_owner_only(tmp_path: Path) -> None:
+    """A folder of ours, and what is missing above it, has mode 0700."""
+    folder = make_private(tmp_path / "a" / "b")
+
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE(folder.parent.stat().st_mode) == 0o700

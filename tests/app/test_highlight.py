@@ -1,0 +1,87 @@
+"""Promises of marks, best sentence and snippet."""
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drama_app.highlight import best_sentence, mark_words, snippet
+
+
+def marked(query: str, text: str) -> list[str]:
+    return [text[start:end] for start, end in mark_words(query, text)]
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "expected"),
+    [
+        ("how do planes fly", "A plane can fly. Do planets?", ["plane", "fly"]),
+        ("flight retrieval", "Flights are retrieved", ["Flights", "retrieved"]),
+        ("Straße in İstanbul", "Die STRASSE nach istanbul", ["STRASSE", "istanbul"]),
+        ("cafe", "ein Café und Cafe\u0301", ["Café", "Cafe\u0301"]),
+        ("квантовая механика", "о Квантовой механике", ["Квантовой", "механике"]),
+        ("서울 대학교", "서울에 있는 대학교는", ["서울에", "대학교는"]),
+        ("كتاب", "هذا الكتاب جديد", ["الكتاب"]),
+        ("हिन्दी भाषा", "हिन्दी भाषाओं में", ["हिन्दी", "भाषाओं"]),
+        ("東京の大学はどこですか", "ここは東京大学です", ["東京", "大学"]),
+        ("大きなパン", "バンとパン", ["パン"]),
+        ("ภาษาไทย", "ผมพูดภาษาไทยได้", ["ภาษาไทย"]),
+        ("ISO-9001 3.14", "ISO 9001, 3.14 und 3.141 und 90011", ["ISO", "9001", "3.14"]),
+        ('"exact phrase"', "exact words, an Exact  phrase", ["Exact  phrase"]),
+        ("the of", "the cat of a house", ["the", "of"]),
+        ("zebra", "no such animal", []),
+    ],
+)
+def test_marks(query: str, text: str, expected: list[str]) -> None:
+    """The query's words are found without case, accents and endings, in every script."""
+    assert marked(query, text) == expected
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(max_size=40), st.text(max_size=200))
+def test_marks_are_in_order_and_inside(query: str, text: str) -> None:
+    """Whatever the text, marks lie inside it, in order, without overlaps; snippets stay within their width."""
+    last = 0
+    for start, end in mark_words(query, text):
+        assert last <= start < end <= len(text)
+        last = end
+    assert len(snippet(text, best_sentence(query, text), mark_words(query, text), width=60)) <= 60
+
+
+def test_offsets_hold_where_folding_changes_lengths() -> None:
+    """Letters that fold to two characters do not shift later marks."""
+    assert marked("Wasser", "ßßß İİİ ﬁﬁ Wasser") == ["Wasser"]
+
+
+def test_best_sentence_holds_the_most() -> None:
+    """The sentence with most of the query's words wins; none without any."""
+    text = "Water is wet. The boiling point of water depends on pressure. Pressure is force."
+    start, end = best_sentence("at which pressure does water boil", text) or (0, 0)
+
+    assert text[start:end] == "The boiling point of water depends on pressure."
+    assert best_sentence("zebra", text) is None
+
+
+def test_snippet_shows_the_sentence() -> None:
+    """The snippet holds the sentence, folded to one line, with an ellipsis at each cut."""
+    text = "First filler here. " * 30 + "The answer\nis  forty two. " + "Last filler here. " * 30
+    sentence = best_sentence("forty two answer", text)
+    shown = snippet(text, sentence, mark_words("forty two", text), width=120)
+
+    assert "The answer is forty two." in shown
+    assert shown.startswith("…")
+    assert shown.endswith("…")
+    assert len(shown) <= 120
+
+
+def test_fast_enough() -> None:
+    """A passage of 1,200 characters takes a few milliseconds at most, also with a long query."""
+    text = "Die Überprüfung der Straßenbahn in München dauert länger als erwartet. " * 17
+    query = "Wie lange dauert die Prüfung der Straßenbahnen " * 10
+    mark_words(query, text)
+    started = time.perf_counter()
+    for _ in range(20):
+        mark_words(query, text)
+
+    assert (time.perf_counter() - started) / 20 < 0.02

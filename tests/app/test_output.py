@@ -1,0 +1,169 @@
+"""What is printed: exact JSON, and nothing that a terminal would obey."""
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from drama_app.listing import describe_report, shorten_path, show_results
+from drama_app.output import (
+    clean_for_terminal,
+    cut_snippet,
+    describe_time,
+    report_to_json,
+    results_to_json,
+    wants_color,
+)  # fmt: skip
+from drama_app.records import Hit, PassageHit, Results, Score, Skipped, SyncReport
+
+NASTY = "a\x1b[31mred\x1b]8;;http://evil.example\x07link\x1b]8;;\x07\x9b2Jb\u202egnp.exe\u2066\r\n\x00\U000e0041"
+OBEYED = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\U000e0000-\U000e007f]")
+
+
+def passage(text: str, **more: object) -> PassageHit:
+    values: dict[str, object] = {
+        "ordinal": 0, "page": 3, "line": None, "start": 10, "end": 10 + len(text), "heading": "Bees › Dance",
+        "language": "en", "text": text, "score": 0.5, "scores": (Score("meaning", 0.8, 1, 0.5),),
+    }  # fmt: skip
+    return PassageHit(**(values | more))  # type: ignore[arg-type]
+
+
+def results(path: str, text: str, **more: object) -> Results:
+    hit = Hit(Path(path), (), "Title", "pdf", 0.0, 0.5, (passage(text, **more),))
+    return Results("q", "fused", (hit,), False, 0.01)
+
+
+def render(found: Results, *, links: bool = False, width: int = 60) -> str:
+    stream = io.StringIO()
+    console = Console(file=stream, width=width, color_system="standard" if links else None, force_terminal=links)
+    for each in show_results(found, links=links, explain=True):
+        console.print(each)
+    return stream.getvalue()
+
+
+def test_the_json_of_a_search_is_fixed_to_the_byte() -> None:
+    """Other programs rely on these bytes."""
+    golden = (
+        '{"query": "q", "mode": "fused", "nothing_good_enough": false, "hits": [{"path": "/d/b\\u00e9e.pdf", '
+        '"title": "Title", "type": "pdf", "page": 3, "line": null, "heading": "Bees \\u203a Dance", '
+        '"language": "en", "modified": "1970-01-01T00:00:00Z", "score": 0.5, "snippet": "Bees dance.", '
+        '"passages": [{"page": 3, "line": null, "heading": "Bees \\u203a Dance", "language": "en", "start": 10, '
+        '"end": 21, "score": 0.5, "scores": [{"source": "meaning", "value": 0.8, "rank": 1, "share": 0.5}], '
+        '"text": "Bees dance."}], "copies": []}]}'
+    )
+
+    assert json.dumps(results_to_json(results("/d/bée.pdf", "Bees dance."))) == golden
+
+
+def test_a_name_that_is_not_unicode_survives_json() -> None:
+    """A path with raw bytes comes back from JSON as the same path."""
+    found = results("/d/\udcff.txt", "text")
+
+    assert json.loads(json.dumps(results_to_json(found)))["hits"][0]["path"] == "/d/\udcff.txt"
+
+
+def test_nothing_of_a_file_reaches_the_terminal_as_a_command() -> None:
+    """Names, headings, languages and text full of escape sequences are shown harmless."""
+    found = results("/tmp/" + NASTY.replace("/", "_").replace("\x00", ""), NASTY * 3, heading=NASTY, language=NASTY)
+    shown = render(found)
+
+    assert OBEYED.search(shown) is None
+    assert "red" in shown
+
+
+def test_the_link_of_a_nasty_name_is_encoded() -> None:
+    """With links on, the only escape sequences are ours, and the address is percent-encoded."""
+    shown = render(results("/tmp/\x1b]8;;http:__evil\x07\udcff.txt", "text"), links=True)
+
+    assert "file:///tmp/%1B%5D8" in shown
+    assert "\x1b]8;;http:__evil" not in shown
+
+
+def test_markup_of_the_layout_library_is_shown_as_it_is() -> None:
+    """Square brackets in a text are text."""
+    assert "[bold]x[/bold]" in render(results("/tmp/[red]a", "see [bold]x[/bold] and :smile:"))
+
+
+@pytest.mark.parametrize("width", [20, 40, 80])
+def test_wide_characters_keep_to_the_width(width: int) -> None:
+    """Chinese takes two columns a character and still no line is longer than the terminal."""
+    from rich.cells import cell_len
+
+    shown = render(results("/tmp/合同.txt", "房东应当在合同终止后退还押金。" * 12, heading="第一章"), width=width)
+
+    assert max(cell_len(line.rstrip()) for line in shown.splitlines()) <= width
+
+
+def test_newlines_in_names_are_pictures_and_in_text_lines() -> None:
+    """A name has no lines; a text has."""
+    assert clean_for_terminal("a\nb") == "a␊b"
+    assert clean_for_terminal("a\nb\x1b", lines=True) == "a\nb␛"
+    assert clean_for_terminal("क्‍ष") == "क्‍ष"
+
+
+def test_a_snippet_shows_the_first_match() -> None:
+    """A match far into a passage is in the snippet, and offsets lead back to the passage."""
+    text = "word " * 300 + "needle in the stack"
+    where = text.index("needle")
+    snippet, offsets = cut_snippet(passage(text, marks=((where, where + 6),)))
+
+    assert "needle" in snippet
+    assert snippet.startswith("…")
+    assert all(offset == -1 or text[offset] == character for character, offset in zip(snippet, offsets, strict=True))
+
+
+def test_a_snippet_begins_with_the_best_sentence() -> None:
+    """Where the best sentence is known the snippet starts there."""
+    text = "First sentence. " * 30 + "The best one. " + "More of it. " * 60
+    start = text.index("The best")
+
+    assert cut_snippet(passage(text, sentence=(start, start + 13)))[0].startswith("…The best one.")
+
+
+def test_nearest_misses_are_called_so() -> None:
+    """A person is told when even the best is likely no answer."""
+    found = results("/tmp/a", "text")
+    missed = Results("q", "fused", found.hits, True, 0.0)
+
+    assert "nothing good enough; nearest miss:" in render(missed)
+
+
+def test_failures_are_listed_by_reason() -> None:
+    """The summary groups failed files, names a few and says where all of them are."""
+    failed = tuple(Skipped(Path(f"/x/{number}.pdf"), "encrypted") for number in range(8))
+    report = SyncReport(2, 9, 2, 0, 0, 0, failed, 1, 1.5)
+    lines = list(describe_report(report))
+
+    assert "  encrypted (8)" in lines
+    assert "    ... and 3 more: drama-app status --failed" in lines
+    assert report_to_json(report)["failed"][0] == {"path": "/x/0.pdf", "reason": "encrypted"}
+
+
+def test_paths_are_shown_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A path below the current folder is shown relative to it."""
+    monkeypatch.chdir(tmp_path)
+
+    assert shorten_path(tmp_path / "a" / "b.txt") == "a/b.txt"
+
+
+def test_color_obeys_choice_then_environment() -> None:
+    """A choice goes first; "auto" asks the terminal, NO_COLOR and TERM."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert wants_color("auto", Terminal(), {})
+    assert not wants_color("auto", Terminal(), {"NO_COLOR": "1"})
+    assert not wants_color("auto", Terminal(), {"TERM": "dumb"})
+    assert not wants_color("auto", io.StringIO(), {})
+    assert wants_color("always", io.StringIO(), {"NO_COLOR": "1"})
+    assert not wants_color("never", Terminal(), {})
+
+
+def test_a_time_outside_the_calendar_is_none() -> None:
+    """A file with an impossible date does not end a search."""
+    assert describe_time(1e20) is None
