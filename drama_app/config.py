@@ -49,7 +49,7 @@ class Settings:
     workers: int = _option(0, "extraction.workers", "Processes that read files; 0 chooses by the number of cores.")
     timeout_seconds: float = _option(120.0, "extraction.timeout_seconds", "A file that takes longer to read is failed.")
     memory_megabytes: int = _option(
-        2048, "extraction.memory_megabytes", "A file that needs more memory than this to read is failed."
+        400, "extraction.memory_megabytes", "A file that needs more memory than this to read is failed."
     )
     retriever: Path | None = _option(  # noqa: RUF009 - the call makes a dataclass field
         None,
@@ -61,7 +61,7 @@ class Settings:
         30.0, "watch.poll_seconds", "How often to look at folders whose changes the system does not report."
     )
     settle_seconds: float = _option(
-        1.0, "watch.settle_seconds", "How long changes must have come to rest before they are indexed."
+        0.5, "watch.settle_seconds", "How long changes must have come to rest before they are indexed."
     )
 
     def __post_init__(self) -> None:

@@ -131,6 +131,7 @@ def _run_pipeline(
         workers=settings.workers or max(1, (os.cpu_count() or 1) // 4),
         timeout=settings.timeout_seconds,
         memory_mb=settings.memory_megabytes,
+        stop=stop,
     )
     with pool:
         pipeline = Pipeline(
@@ -171,7 +172,7 @@ def _survey_paths(
             continue
         known = dict(_known(manifest, path))
         rules = rules_for(manifest, settings, root)
-        if root_is_gone(root, device=devices[root], has_files=bool(known)):
+        if root_is_gone(root, device=devices[root], has_files=bool(known), is_file=root in known):
             manifest.mark_root(root, state="missing", device=None, synced=None)
             survey.notes.append(f"{root} is not there now: what is indexed of it stays searchable")
         elif not os.path.lexists(path) or rules.ignored(path, is_folder=path.is_dir()):

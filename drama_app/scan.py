@@ -109,13 +109,14 @@ def needs_check(found: Found, known: Known | None) -> bool:
     return any(abs(changed - known.checked_ns) < RACY_NS for changed in (known.mtime_ns, known.ctime_ns))
 
 
-def root_is_gone(root: Path, *, device: int | None, has_files: bool) -> bool:
+def root_is_gone(root: Path, *, device: int | None, has_files: bool, is_file: bool = False) -> bool:
     """Whether a root is unplugged or unmounted, which is not the same as emptied by a person.
 
     Args:
         root: The root.
         device: Its device at the last sync, None if it was never synced.
         has_files: Whether the index holds files of it.
+        is_file: Whether it was a file at the last sync: one that is missing from its folder was deleted.
     """
     try:
         status = root.stat()
@@ -124,7 +125,7 @@ def root_is_gone(root: Path, *, device: int | None, has_files: bool) -> bool:
         with os.scandir(root) as listing:
             empty = next(listing, None) is None
     except FileNotFoundError:
-        return has_files
+        return has_files and not (is_file and root.parent.is_dir())
     except OSError:
         return True  # a stale network mount: nothing can be said of what it holds
     return empty and device is not None and status.st_dev != device

@@ -128,7 +128,7 @@ def _read_json_lines(decoded: Decoded) -> Document:
 
 
 def _walk_json(value: Any) -> Iterator[tuple[str, str]]:
-    """Yield (key path, text) in order, list positions left out; an explicit stack, since files nest deeper than calls."""
+    """Yield (key path, text) in order, list positions left out; without recursion, as files nest deeper than calls."""
     stack: list[tuple[str, Any]] = [("", value)]
     while stack:
         path, item = stack.pop()
@@ -170,7 +170,8 @@ def read_ipynb(source: Source) -> Document:
     for cell in cells:
         text = _join(cell.get("source", cell.get("input", "")))
         if cell.get("cell_type") in ("markdown", "heading"):
-            title = _add_markdown(builder, text) or title if not title else (_add_markdown(builder, text), title)[1]
+            first = _add_markdown(builder, text)
+            title = title or first
         else:
             builder.paragraph(text)
             for output in cell.get("outputs", []):

@@ -193,7 +193,7 @@ def _guess_code_page(data: bytes) -> str:
     sample = _collect_sample(data)
     detector = EncodingDetector()
     detector.feed(sample, last=True)
-    name = detector.guess(tld=None, allow_utf8=False)
+    name = str(detector.guess(tld=None, allow_utf8=False))
     guess = _CODECS.get(name, name)
     if guess in _MULTIBYTE:
         return guess
@@ -209,7 +209,7 @@ def _guess_code_page(data: bytes) -> str:
 def _resolve_hint(hint: str) -> str:
     """Return the codec that a declared charset means in practice, "" for one that no text is in."""
     try:
-        name = codecs.lookup(hint).name
+        name = str(codecs.lookup(hint).name)
     except (LookupError, ValueError):
         return ""
     return _DECLARED.get(name, name) if name.startswith(_LEGACY_FAMILIES) else ""

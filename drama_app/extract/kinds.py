@@ -11,6 +11,7 @@ from drama_app.errors import ExtractionError
 from drama_app.extract import containers, signatures
 from drama_app.extract.encoding import looks_binary
 from drama_app.extract.source import Source
+from drama_app.extract.words import split_words
 
 HEAD_BYTES = 65_536
 """Enough to judge a text by; a zip or OLE2 directory is read through the stream."""
@@ -29,14 +30,13 @@ class Kind:
     """True for the head of a text of this kind under a strange name; None if content cannot tell."""
 
 
-CODE_SUFFIXES = tuple(
+CODE_SUFFIXES = split_words(
     ".py .pyi .pyw .pyx .js .mjs .cjs .jsx .ts .tsx .mts .cts .vue .svelte .astro .c .h .cc .cpp .cxx .hh .hpp .hxx "
     ".ino .cu .cs .java .kt .kts .scala .groovy .gradle .go .rs .rb .php .pl .pm .t .lua .r .jl .swift .m .mm .dart "
     ".ex .exs .erl .hrl .hs .lhs .ml .mli .fs .fsx .fsi .clj .cljs .cljc .edn .lisp .el .scm .rkt .nim .zig .v .vhd "
     ".vhdl .sv .asm .s .f .f90 .f95 .for .pas .pp .d .ada .adb .ads .cob .cbl .vb .vbs .bas .ps1 .psm1 .bat .cmd .sh "
     ".bash .zsh .fish .ksh .awk .sed .sql .graphql .gql .proto .thrift .css .scss .sass .less .cmake .mk .tf .hcl "
-    ".nix .dockerfile .sol .tcl .coffee .elm .purs .cr .hx .wat .glsl .hlsl .wgsl .jinja .j2 .ejs .hbs .pug".split()
-)
+    ".nix .dockerfile .sol .tcl .coffee .elm .purs .cr .hx .wat .glsl .hlsl .wgsl .jinja .j2 .ejs .hbs .pug")
 
 # The order matters twice: the first kind whose `starts` fits wins, and filters list kinds in it.
 KINDS: tuple[Kind, ...] = (
@@ -58,10 +58,9 @@ KINDS: tuple[Kind, ...] = (
     Kind("html", (".html", ".htm", ".xhtml", ".xht", ".shtml"), "web:read_html", signatures.starts_html),
     Kind(
         "xml",
-        tuple(
+        split_words(
             ".xml .rss .atom .kml .gpx .svg .xsd .xsl .xslt .dita .docbook .dbk .jats .nxml .tei .fb2 .opml .fodt "
-            ".fods .fodp .xliff .xlf .tmx .wsdl .plist .rdf .owl .resx .mml".split()
-        ),
+            ".fods .fodp .xliff .xlf .tmx .wsdl .plist .rdf .owl .resx .mml"),
         "xml:read_xml",
         signatures.starts_xml,
     ),

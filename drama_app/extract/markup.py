@@ -23,7 +23,9 @@ _INLINE_MARKS = re.compile(r"(\*\*|__|\*|`|~~)(?=\S)(.+?)(?<=\S)\1")
 _HEADING_TAIL = re.compile(r"\s*\{[#.:][^}]*\}\s*$|<[^>]{1,200}>")
 _FRONT_TITLE = re.compile(r"""\s*title\s*[:=]\s*(.+?)\s*$""", re.IGNORECASE)
 _RST_RULE = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*$")
-_ORG_HEADING = re.compile(r"(\*+)\s+(?:(?:TODO|DONE|NEXT|WAITING|CANCELLED)\s+)?(?:\[#[A-Z]\]\s+)?(.*?)(?:\s+:[\w@#%:]+:)?\s*$")
+_ORG_HEADING = re.compile(
+    r"(\*+)\s+(?:(?:TODO|DONE|NEXT|WAITING|CANCELLED)\s+)?(?:\[#[A-Z]\]\s+)?(.*?)(?:\s+:[\w@#%:]+:)?\s*$"
+)
 _ORG_TITLE = re.compile(r"#\+title:\s*(.+)", re.IGNORECASE)
 
 

@@ -1,0 +1,29 @@
+"""A world of its own for each test: the app's folders in a temporary place, and a retriever that costs nothing."""
+
+from pathlib import Path
+
+import pytest
+
+from drama_app.config import Settings, load_settings
+from tests.tiny_retriever import make_tiny_retriever
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keeps the developer's own index, configuration and colours out of the tests."""
+    home = tmp_path / "drama-home"
+    monkeypatch.setenv("DRAMA_APP_HOME", str(home))
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return home
+
+
+@pytest.fixture
+def settings(own_home: Path) -> Settings:
+    """The settings in force in the test's own home."""
+    return load_settings()
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small, valid retriever folder, for tests in which quality does not matter."""
+    return make_tiny_retriever(tmp_path_factory.mktemp("retriever") / "tiny")

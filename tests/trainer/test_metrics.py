@@ -1,0 +1,68 @@
+"""Metrics against values worked out by hand from trec_eval's definitions."""
+
+import pytest
+
+from trainer.metrics import bootstrap, ndcg, paired_bootstrap, recall, reciprocal_rank
+
+RANKING = ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("relevant", "k", "expected"),
+    [
+        ({"a": 1}, 10, 1.0),
+        ({"b": 1}, 10, 0.63093),  # 1 / log2(3)
+        ({"a": 1, "c": 1}, 10, 0.91972),  # (1 + 1 / 2) / (1 + 0.63093)
+        ({"a": 1, "b": 3}, 10, 0.79671),  # (1 + 3 * 0.63093) / (3 + 0.63093)
+        ({"e": 1}, 3, 0.0),
+        ({"a": 1, "x": 1}, 10, 0.61315),  # 1 / 1.63093: what was not found counts
+        ({"a": 0, "b": -1}, 10, 0.0),
+        ({}, 10, 0.0),
+    ],
+)
+def test_ndcg_is_trec_evals(relevant, k, expected):
+    """nDCG has linear gains, discounts by log2(rank + 1) and the ideal over all judged documents."""
+    assert ndcg(RANKING, relevant, k) == pytest.approx(expected, abs=1e-5)
+
+
+def test_ideal_is_cut_at_k():
+    """Ten right answers in the first ten are perfect, however many more there are."""
+    everything = {str(number): 1.0 for number in range(50)}
+
+    assert ndcg(list(everything)[:10], everything, 10) == pytest.approx(1.0)
+    assert recall(list(everything)[:10], everything, 10) == pytest.approx(0.2)
+
+
+def test_recall_and_reciprocal_rank():
+    """Recall counts relevant documents in the first k; the reciprocal rank looks for the first one."""
+    relevant = {"b": 2.0, "e": 1.0, "x": 1.0, "a": 0.0}
+
+    assert recall(RANKING, relevant, 2) == pytest.approx(1 / 3)
+    assert recall(RANKING, relevant, 5) == pytest.approx(2 / 3)
+    assert reciprocal_rank(RANKING, relevant) == 0.5
+    assert reciprocal_rank(RANKING, {"x": 1.0}) == 0.0
+
+
+def test_interval_narrows_as_the_normal_one_does():
+    """The interval of a mean over 400 even coin throws is about 1.96 * 0.5 / 20 to each side, the same each time."""
+    interval = bootstrap([0.0, 1.0] * 200)
+
+    assert interval.mean == 0.5
+    assert (interval.low, interval.high) == (pytest.approx(0.451, abs=0.006), pytest.approx(0.549, abs=0.006))
+    assert bootstrap([0.0, 1.0] * 200) == interval
+
+
+def test_pairing_removes_what_queries_have_in_common():
+    """A steady gain over very different queries is certain when paired."""
+    baseline = [0.0, 0.2, 0.9, 0.5] * 10
+    gain = paired_bootstrap([value + 0.05 for value in baseline], baseline)
+
+    assert (gain.low, gain.high) == (pytest.approx(0.05), pytest.approx(0.05))
+
+
+def test_unpaired_or_empty_values_are_refused():
+    """Lists of different queries or of none are errors, not figures."""
+    with pytest.raises(ValueError, match="shorter"):
+        paired_bootstrap([0.1, 0.2], [0.1])
+    with pytest.raises(ValueError, match="no values"):
+        bootstrap([])

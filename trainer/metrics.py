@@ -1,0 +1,85 @@
+"""Retrieval metrics as trec_eval defines them, and intervals for them. Pure numbers in, numbers out.
+
+It reads no file and runs no search.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+_RESAMPLES = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A mean and the range in which it lies with 95 % confidence."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def ndcg(ranking: Sequence[str], relevant: Mapping[str, float], k: int = 10) -> float:
+    """Normalised discounted cumulative gain of the first k, with linear gains, 0 to 1.
+
+    Args:
+        ranking: Ids, best first, each once.
+        relevant: Grade of each judged id; grades of 0 and below gain nothing.
+        k: How many ranks count.
+    """
+    from math import log2
+
+    gains = sorted((grade for grade in relevant.values() if grade > 0), reverse=True)[:k]
+    ideal = sum(gain / log2(rank + 1) for rank, gain in enumerate(gains, 1))
+    found = (max(0.0, relevant.get(item, 0.0)) for item in ranking[:k])
+    return sum(gain / log2(rank + 1) for rank, gain in enumerate(found, 1)) / ideal if ideal else 0.0
+
+
+def recall(ranking: Sequence[str], relevant: Mapping[str, float], k: int = 10) -> float:
+    """Share of the relevant ids that stand among the first k."""
+    wanted = {item for item, grade in relevant.items() if grade > 0}
+    return len(wanted.intersection(ranking[:k])) / len(wanted) if wanted else 0.0
+
+
+def reciprocal_rank(ranking: Sequence[str], relevant: Mapping[str, float]) -> float:
+    """One over the rank of the first relevant id, 0 if there is none."""
+    return next((1 / rank for rank, item in enumerate(ranking, 1) if relevant.get(item, 0) > 0), 0.0)
+
+
+def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
+    """Mean with the 95 % interval of a percentile bootstrap over queries.
+
+    Raises:
+        ValueError: There are no values.
+    """
+    import numpy as np
+
+    if not values:
+        raise ValueError("no values to take a mean of")
+    sample = np.asarray(values, dtype=np.float64)
+    means = _resample(sample, seed)
+    low, high = np.percentile(means, [2.5, 97.5])
+    return Interval(float(sample.mean()), float(low), float(high))
+
+
+def paired_bootstrap(values: Sequence[float], baseline: Sequence[float], *, seed: int = 0) -> Interval:
+    """Mean difference `values` - `baseline` of the same queries, with its 95 % interval.
+
+    Raises:
+        ValueError: They are not of the same queries, or there are none.
+    """
+    return bootstrap([value - base for value, base in zip(values, baseline, strict=True)], seed=seed)
+
+
+def _resample(sample: "NDArray[np.float64]", seed: int) -> "NDArray[np.float64]":
+    """Means [resamples] of samples drawn with replacement."""
+    import numpy as np
+
+    chooser = np.random.default_rng(seed)
+    # One row of choices at a time keeps a set of a million queries within memory.
+    rows = (sample[chooser.integers(0, len(sample), len(sample))].mean() for _ in range(_RESAMPLES))
+    return np.fromiter(rows, dtype=np.float64, count=_RESAMPLES)
