@@ -145,15 +145,15 @@ class Library:
 
         path = Path(os.path.realpath(path))
         with self._writing, self._lock(threading.Event()):
+            was_root = self._manifest.remove_root(path)
+            roots = self.roots()
             gone = [row.path for row in self._manifest.files(path)]
-            if not self._manifest.remove_root(path):
-                inside = any(root in path.parents for root in self.roots())
-                if not gone and not inside:
-                    raise UsageError(f"{path} is not in the index; `drama-app status` lists the folders that are")
-                if inside:
-                    self._manifest.exclude(path)
-            for root in self.roots():  # what lies below another root stays with that one
-                gone = [each for each in gone if path in (root, *root.parents) or root not in (each, *each.parents)]
+            if any(root in path.parents for root in roots):
+                self._manifest.exclude(path)
+            elif not (gone or was_root):
+                raise UsageError(f"{path} is not in the index; `drama-app status` lists the folders that are")
+            kept = [root for root in roots if path in root.parents]  # roots of their own, below what is forgotten
+            gone = [each for each in gone if not any(root == each or root in each.parents for root in kept)]
             self._manifest.remove_files(gone)
             remove_orphans(self._manifest, self._store)
             return len(gone)

@@ -62,6 +62,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     for folder in folders:
         name = folder.name if folder == options.sets else folder.relative_to(options.sets).as_posix()
         test_set = read_set(folder, name=name, limit_queries=options.limit_queries)
+        _say(f"{len(reports) // len(modes) + 1} of {len(folders)}: {name}")
         reports += evaluate_set(test_set, encoder, modes=modes, report=_show_progress)
     _show_progress("")
     figures = [as_json(report) for report in reports]
@@ -91,6 +92,12 @@ def _show_progress(text: str) -> None:
     if sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}")
         sys.stderr.flush()
+
+
+def _say(text: str) -> None:
+    _show_progress("")
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
 
 
 def _write_json(path: Path, content: object) -> None:

@@ -5,7 +5,6 @@ Without PATH every known folder is looked at. Only what changed is read again.
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from drama_app.config import Settings
 from drama_app.errors import UsageError
@@ -21,37 +20,34 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="folders and files")
     parser.add_argument("--retriever", type=Path, metavar="FOLDER", help="the retriever for a new index")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
-    parser.add_argument("--yes", action="store_true", help="do not ask before a whole home folder or disk")
+    parser.add_argument("--yes", action="store_true", help="agree to a whole home folder, disk or system folder")
     parser.add_argument(
-        "--hidden", action="store_true", default=None,
-        help="names that start with a dot too, in this run (to keep it: index.hidden in the configuration)",
-    )  # fmt: skip
+        "--hidden", action=argparse.BooleanOptionalAction, help="names that start with a dot too; kept for these PATHs"
+    )
     parser.add_argument(
         "--ignore", action="append", metavar="PATTERN",
-        help="pass over what matches, as in a .gitignore, in this run (to keep it: index.ignore)",
+        help="pass over what matches, as in a .gitignore; kept for these PATHs",
     )  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the encoder")
-    parser.set_defaults(flags=_flags)
-
-
-def _flags(arguments: argparse.Namespace) -> dict[str, Any]:
-    ignore = tuple(arguments.ignore) if arguments.ignore else None
-    return {"hidden": arguments.hidden, "ignore": ignore, "threads": arguments.threads}
+    parser.set_defaults(flags=lambda arguments: {"threads": arguments.threads})
 
 
 def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:
     """Indexes; 3 if files failed, 130 if stopped."""
     from drama_app.library import Library
     from drama_app.progress import GO_ON, showing_progress, stopping
+    from drama_app.scan import check_root
 
-    paths = check_paths(arguments.paths, output, sure=arguments.yes)
-    with stopping(output) as stop, Library.open(settings, create=bool(paths), retriever=arguments.retriever) as library:
-        for path in paths:
-            library.add_root(path)
+    if not arguments.paths and (arguments.hidden is not None or arguments.ignore):
+        raise UsageError("--hidden and --ignore belong to a PATH: name it")
+    roots = [check_root(path, yes=arguments.yes) for path in arguments.paths]  # before anything is made
+    with stopping(output) as stop, Library.open(settings, create=bool(roots), retriever=arguments.retriever) as library:
+        for root in roots:
+            library.add_root(root, hidden=arguments.hidden, ignore=arguments.ignore, yes=arguments.yes)
         if not library.roots():
             raise UsageError("no folder is indexed yet: run `drama-app index FOLDER`")
         with showing_progress(output) as on_progress:
-            report = library.sync(paths or None, on_progress=on_progress, stop=stop)
+            report = library.sync(roots or None, on_progress=on_progress, stop=stop)
     if arguments.json:
         output.write_json(report_to_json(report))
     else:
@@ -60,24 +56,6 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
         output.error(GO_ON)
         return 130
     return 3 if report.failed else 0
-
-
-def check_paths(paths: list[Path], output: Output, *, sure: bool) -> list[Path]:
-    """Returns the paths, absolute; asks before a whole disk or home folder.
-
-    Raises:
-        UsageError: one does not exist, or the person did not agree.
-    """
-    whole = []
-    absolute = [Path(path).expanduser().absolute() for path in paths]
-    for path in absolute:
-        if not path.exists():
-            raise UsageError(f"{path} does not exist")
-        if path.resolve() in (Path(path.anchor), Path.home().resolve()):
-            whole.append(path)
-    if whole and not sure and not output.ask(f"Index everything below {clean_for_terminal(str(whole[0]))}?"):
-        raise UsageError(f"{whole[0]} is a whole disk or home folder: add --yes if all of it is meant")
-    return absolute
 
 
 def _summarise(report: SyncReport, output: Output) -> None:

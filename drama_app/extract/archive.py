@@ -26,7 +26,7 @@ RATIO_FROM = 50_000_000
 """Bytes unpacked below which the ratio does not matter."""
 MAX_MEMBERS = 100_000
 
-_MEDIA_SUFFIXES = tuple(
+_MEDIA_SUFFIXES = tuple(  # noqa: SIM905 - one a line would hide the rest
     ".png .jpg .jpeg .gif .webp .avif .heic .mp3 .m4a .ogg .opus .flac .wav .wma .mp4 .m4v .mov .avi .wmv .mkv .webm "
     ".ttf .otf .woff .woff2 .odttf .fntdata".split()
 )

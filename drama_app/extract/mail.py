@@ -85,7 +85,7 @@ def read_msg(source: Source) -> Document:
             message = OutlookMessage.load(stream)
             stream.seek(0)
             with olefile.OleFileIO(stream) as container:
-                letter = _convert_outlook(message, partial(_read_raw, container))
+                letter = _convert_outlook(message, container)
     except (OSError, ValueError, KeyError, struct.error, IndexError, AssertionError, AttributeError) as error:
         raise ExtractionError("damaged, or not really an Outlook message") from error
     builder = TextBuilder()
@@ -133,7 +133,7 @@ def _add_part(letter: Letter, part: "Message[str, str]") -> None:
         _add_alternatives(letter, part)
     elif kind == "message/rfc822":
         inner = part.get_payload()
-        if isinstance(inner, list) and inner:
+        if isinstance(inner, list) and inner and isinstance(inner[0], Message):
             name = _decode_header(inner[0].get("Subject")) or "message"
             letter.attachments.append((f"{name.replace('/', '-')}.eml", inner[0].as_bytes()))
     elif part.is_multipart():
@@ -227,10 +227,12 @@ def _split_mailbox(stream: BinaryIO) -> Iterator[bytes]:
         yield b"".join(lines)
 
 
-def _convert_outlook(message: "OutlookMessage", raw: Callable[[str], bytes]) -> Letter:
-    """Return an Outlook message as a letter; `raw` gives the bytes of a property by number and type."""
+def _convert_outlook(message: "OutlookMessage", container: Any) -> Letter:
+    """Return an Outlook message as a letter; `container` is the OLE2 file that it was loaded from."""
     headers = {name.title(): _decode_header(value) for name, value in message.message_headers.items()}
     sent = message.sent_date
+    charset = message.properties.body_encoding.replace("windows-", "cp")
+    raw = partial(_read_raw, container, charset)
     fallbacks = {
         "From": _decode_header(_read_property(lambda: message.sender, raw, "0C1A001E")),
         "To": _read_property(lambda: _join_recipients(message), raw, "0E04001E"),
@@ -254,10 +256,10 @@ def _convert_outlook(message: "OutlookMessage", raw: Callable[[str], bytes]) -> 
     return letter
 
 
-def _read_raw(container: Any, number: str) -> bytes:
-    """Return the bytes of a property of the message itself, none if it lacks it."""
+def _read_raw(container: Any, charset: str, number: str) -> str:
+    """Return a property of the message itself by number and type, decoded from its bytes."""
     name = f"__substg1.0_{number}"
-    return bytes(container.openstream(name).read()) if container.exists(name) else b""
+    return _decode(container.openstream(name).read(), charset) if container.exists(name) else ""
 
 
 def _join_recipients(message: "OutlookMessage") -> str:
@@ -266,12 +268,12 @@ def _join_recipients(message: "OutlookMessage") -> str:
     return ", ".join(f"{name} <{address}>" if address else name for name, address in people)
 
 
-def _read_property(read: Callable[[], str | None], raw: Callable[[str], bytes], number: str) -> str:
+def _read_property(read: Callable[[], str | None], raw: Callable[[str], str], number: str) -> str:
     """Return a text of an Outlook message; where it names a code page Python lacks, the bytes decide."""
     try:
         return read() or ""
     except (LookupError, UnicodeDecodeError):
-        return _decode(raw(number), "")
+        return raw(number)
 
 
 def _shorten(notes: list[str]) -> list[str]:

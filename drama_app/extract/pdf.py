@@ -219,7 +219,8 @@ def _has_picture(page: "PageObject") -> bool:
     """Return whether a page shows pictures or forms; without text and those it is blank."""
     resources = page.get("/Resources")
     resources = resources.get_object() if resources is not None else {}
-    return "/XObject" in resources or b"BI" in (page.get_contents().get_data() if page.get_contents() else b"")
+    content = page.get_contents()
+    return "/XObject" in resources or (content is not None and b"BI" in content.get_data())
 
 
 def _list_embedded(reader: "PdfReader") -> Iterator[tuple[str, bytes]]:

@@ -4,6 +4,7 @@ Owns the repairs around it: bytes that are no ASCII, the title, code pages that 
 """
 
 import re
+from collections.abc import Callable
 
 from drama_app.errors import ExtractionError
 from drama_app.extract.builder import TextBuilder
@@ -21,8 +22,6 @@ _CODE_PAGE = re.compile(r"\\ansicpg(\d+)")
 
 def read_rtf(source: Source) -> Document:
     """Return the text of an RTF file."""
-    from striprtf.striprtf import rtf_to_text
-
     if source.size() > MAX_BYTES:
         raise ExtractionError("too large for RTF: save as .docx")
     raw = source.read()
@@ -31,13 +30,21 @@ def read_rtf(source: Source) -> Document:
     text = _escape_bytes(raw)
     text = _PICTURE.sub(" ", text)
     encoding = _find_encoding(text)
-    plain = rtf_to_text(text, encoding=encoding, errors="replace")
+    plain = _convert(text, encoding)
     title = _TITLE.search(text)
-    name = rtf_to_text("{\\rtf1\\ansi " + title[1] + "}", encoding=encoding, errors="replace") if title else ""
+    name = _convert("{\\rtf1\\ansi " + title[1] + "}", encoding) if title else ""
     builder = TextBuilder()
     for block in re.split(r"\n\s*\n", plain):
         builder.paragraph(_tidy_cells(block))
     return builder.build("rtf", choose_title(name))
+
+
+def _convert(text: str, encoding: str) -> str:
+    """Return the plain text of RTF."""
+    from striprtf import striprtf
+
+    convert: Callable[..., str] = striprtf.rtf_to_text
+    return convert(text, encoding=encoding, errors="replace")
 
 
 def _escape_bytes(raw: bytes) -> str:

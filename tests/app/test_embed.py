@@ -57,7 +57,7 @@ def test_an_empty_text_has_a_finite_vector(tmp_path: Path) -> None:
     """Even without prefix and special tokens an empty text gives numbers."""
     folder = make_tiny_retriever(tmp_path / "r", dim=8, query_prefix="")
     bare = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    bare.post_processor = None  # type: ignore[assignment]
+    bare.post_processor = None
     bare.save(str(folder / "tokenizer.json"))
     from tests.tiny_retriever import restate
 

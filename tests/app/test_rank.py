@@ -21,7 +21,8 @@ def documents(fused: list[Fused]) -> list[int]:
 
 def test_shares_add_up_to_the_score():
     """The shares of a hit's sources sum to its score, with ranks from 1 and None where a source did not list it."""
-    fused = fuse("red fox", meaning(d1=0.5, d2=0.3), [Candidate(2, 0, 4.0, 1.0), Candidate(3, 0, 1.0, 0.5)], scale=SCALE)
+    keywords = [Candidate(2, 0, 4.0, 1.0), Candidate(3, 0, 1.0, 0.5)]
+    fused = fuse("red fox", meaning(d1=0.5, d2=0.3), keywords, scale=SCALE)
 
     assert [item.score for item in fused] == pytest.approx([sum(s.share for s in item.scores) for item in fused])
     by_document = {item.document: {score.source: score.rank for score in item.scores} for item in fused}

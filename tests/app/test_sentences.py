@@ -3,7 +3,6 @@
 import time
 
 import pytest
-import regex
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -76,7 +75,7 @@ def test_long_runs_are_cut_at_graphemes() -> None:
     spans = split_sentences(text)
 
     assert max(end - start for start, end in spans) <= LONGEST
-    assert all(regex.match(r"\X", text[start:]).end() == 2 for start, _ in spans)
+    assert all(text[start] == "n" for start, _ in spans)
 
 
 @pytest.mark.parametrize("unit", ["x", "a. ", "A.", "\n", "...", "ก ", '"'])

@@ -9,7 +9,7 @@ from drama_app.errors import UsageError
 from trainer.cli import format_table, main
 from trainer.evaluate import as_json, evaluate_set, find_sets, read_set
 
-CORPUS = {"fox": "The quick red fox hunts at night.", "tax": "Income tax is due in May.", "sea": "The sea is deep blue."}
+CORPUS = {"fox": "The quick red fox hunts.", "tax": "Income tax is due in May.", "sea": "The sea is deep blue."}
 QUERIES = {"q1": "red fox", "q2": "income tax in May", "q3": "never judged"}
 
 

@@ -1,0 +1,304 @@
+import io
+import zipfile
+from pathlib import Path
+
+import docx
+import openpyxl
+import pptx
+import pytest
+import xlsxwriter
+
+from drama_app.errors import ExtractionError
+from drama_app.extract import extract
+from drama_app.extract.archive import open_archive
+from drama_app.extract.source import Source
+from drama_app.records import Document
+
+ODF = (
+    'xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
+    'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" '
+    'xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0" '
+    'xmlns:draw="urn:oasis:names:tc:opendocument:xmlns:drawing:1.0" '
+    'xmlns:presentation="urn:oasis:names:tc:opendocument:xmlns:presentation:1.0" '
+    'xmlns:dc="http://purl.org/dc/elements/1.1/"'
+)
+
+
+def make_zip(path: Path, members: dict[str, str | bytes]) -> Path:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as container:
+        for name, data in members.items():
+            container.writestr(name, data)
+    return path
+
+
+def make_docx(path: Path, body: str, **parts: str) -> Path:
+    word = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006/relationships"
+    relations = "".join(
+        f'<Relationship Id="r{name}" Type="{office}/{name}" Target="{name}.xml"/>' for name in parts
+    )
+    members: dict[str, str | bytes] = {
+        "[Content_Types].xml": "<Types/>",
+        "_rels/.rels": f'<Relationships xmlns="{package}"><Relationship Id="a" Type="{office}/officeDocument" '
+        f'Target="word/document.xml"/></Relationships>',
+        "word/_rels/document.xml.rels": f'<Relationships xmlns="{package}">{relations}</Relationships>',
+        "word/document.xml": f'<w:document xmlns:w="{word}"><w:body>{body}</w:body></w:document>',
+    }
+    for name, text in parts.items():
+        members[f"word/{name}.xml"] = f'<w:{name} xmlns:w="{word}">{text}</w:{name}>'
+    return make_zip(path, members)
+
+
+def make_odf(path: Path, medium: str, body: str, title: str = "") -> Path:
+    return make_zip(
+        path,
+        {
+            "mimetype": f"application/vnd.oasis.opendocument.{medium}",
+            "content.xml": f"<office:document-content {ODF}><office:body>{body}</office:body></office:document-content>",
+            "meta.xml": f"<office:document-meta {ODF}><dc:title>{title}</dc:title></office:document-meta>",
+        },
+    )
+
+
+def run(text: str) -> str:
+    return f"<w:r><w:t>{text}</w:t></w:r>"
+
+
+def check_offsets(document: Document) -> None:
+    for heading in document.headings:
+        assert document.text[heading.start :].startswith(heading.title)
+    assert list(document.pages) == sorted(document.pages)
+
+
+def test_word_document_keeps_headings_tables_and_title(tmp_path: Path) -> None:
+    """A Word document gives its headings with levels, its table as rows of cells, and its title."""
+    made = docx.Document()
+    made.add_heading("Bienenjahr", 0)
+    made.add_heading("Frühling", 1)
+    made.add_paragraph("Die Völker erwachen.")
+    made.add_heading("Futter", 2)
+    table = made.add_table(rows=2, cols=2)
+    for cell, text in zip((c for r in table.rows for c in r.cells), ("Monat", "Zucker", "März", "3 kg"), strict=True):
+        cell.text = text
+    made.sections[0].header.paragraphs[0].text = "Imkerverein Nord"
+    made.save(str(tmp_path / "a.docx"))
+    document = extract(tmp_path / "a.docx")
+    check_offsets(document)
+    assert document.kind == "docx" and document.title == "Bienenjahr"
+    assert [(h.level, h.title) for h in document.headings] == [(1, "Bienenjahr"), (1, "Frühling"), (2, "Futter")]
+    assert "Monat\tZucker\nMärz\t3 kg" in document.text
+    assert document.text.count("Imkerverein Nord") == 1
+
+
+def test_word_headings_follow_styles_of_any_name(tmp_path: Path) -> None:
+    """A style based on a heading style makes headings, and so does an outline level in a style of any language."""
+    styles = (
+        '<w:style w:styleId="berschrift1"><w:name w:val="heading 1"/></w:style>'
+        '<w:style w:styleId="Kapitel"><w:name w:val="Mein Kapitel"/><w:basedOn w:val="berschrift1"/></w:style>'
+        '<w:style w:styleId="x"><w:name w:val="Abschnitt"/><w:pPr><w:outlineLvl w:val="2"/></w:pPr></w:style>'
+    )
+    body = "".join(
+        f'<w:p><w:pPr><w:pStyle w:val="{style}"/></w:pPr>{run(text)}</w:p>'
+        for style, text in (("Kapitel", "Eins"), ("x", "Drei"), ("none", "Text"))
+    )
+    document = extract(make_docx(tmp_path / "a.docx", body, styles=styles))
+    assert [(h.level, h.title) for h in document.headings] == [(1, "Eins"), (3, "Drei")]
+
+
+def test_word_reads_what_is_hidden_in_the_markup(tmp_path: Path) -> None:
+    """Insertions, content controls, text boxes, notes and comments are text; deletions are not."""
+    body = (
+        f'<w:p>{run("kept ")}<w:ins>{run("inserted")}</w:ins><w:del><w:r><w:delText>gone</w:delText></w:r></w:del>'
+        '<w:r><w:footnoteReference w:id="2"/></w:r><w:r><w:commentReference w:id="0"/></w:r></w:p>'
+        f"<w:sdt><w:sdtContent><w:p>{run('controlled')}</w:p></w:sdtContent></w:sdt>"
+        f"<w:p><w:r><w:pict><w:txbxContent><w:p>{run('boxed')}</w:p></w:txbxContent></w:pict></w:r></w:p>"
+    )
+    footnotes = f'<w:footnote w:id="2"><w:p>{run("a footnote")}</w:p></w:footnote>'
+    comments = f'<w:comment w:id="0" w:author="Ana"><w:p>{run("a remark")}</w:p></w:comment>'
+    document = extract(make_docx(tmp_path / "a.docx", body, footnotes=footnotes, comments=comments))
+    assert document.text == "kept inserted\n\na footnote\n\nAna: a remark\n\ncontrolled\n\nboxed"
+
+
+def test_slides_are_pages_with_titles_tables_and_notes(tmp_path: Path) -> None:
+    """A slide is a page under its title; grouped shapes, tables and notes belong to it."""
+    made = pptx.Presentation()
+    for title in ("First", "Second"):
+        slide = made.slides.add_slide(made.slide_layouts[5])
+        slide.shapes.title.text = title
+        box = slide.shapes.add_group_shape().shapes.add_textbox(0, 0, 9, 9)
+        box.text_frame.text = f"in a group of {title}"
+        slide.notes_slide.notes_text_frame.text = f"say {title}"
+    table = slide.shapes.add_table(1, 2, 0, 0, 9, 9).table
+    table.cell(0, 0).text, table.cell(0, 1).text = "left", "right"
+    made.save(str(tmp_path / "a.pptx"))
+    document = extract(tmp_path / "a.pptx")
+    check_offsets(document)
+    assert [document.text[start:].split("\n")[0] for start in document.pages] == ["First", "Second"]
+    second = document.text[document.pages[1] :]
+    assert "in a group of Second" in second and "left\tright" in second and "say Second" in second
+    assert document.title == "First"
+
+
+def test_sheets_name_their_columns_in_each_row(tmp_path: Path) -> None:
+    """A row says what its cells mean; dates are readable, formulas give their last value, hidden sheets count."""
+    made = xlsxwriter.Workbook(str(tmp_path / "a.xlsx"))
+    sheet, hidden = made.add_worksheet("Orders"), made.add_worksheet("Secret")
+    sheet.write_row(0, 0, ["Customer", "Day", "Total"])
+    sheet.write(1, 0, "Nguyễn")
+    sheet.write(1, 1, 45000, made.add_format({"num_format": "yyyy-mm-dd"}))
+    sheet.write_formula(1, 2, "=2+3", None, 5)
+    sheet.write_comment(1, 0, "pays late")
+    hidden.write(0, 0, "under cover")
+    hidden.hide()
+    made.close()
+    document = extract(tmp_path / "a.xlsx")
+    check_offsets(document)
+    assert "Customer: Nguyễn; Day: 2023-03-15; Total: 5" in document.text
+    assert "pays late" in document.text and "under cover" in document.text
+    assert [h.title for h in document.headings] == ["Orders", "Secret"] and len(document.pages) == 2
+
+
+def test_a_form_is_not_taken_for_a_table(tmp_path: Path) -> None:
+    """Two columns of words are names and values, and keep standing side by side."""
+    made = openpyxl.Workbook()
+    made.active.append(["Name", "Anna"])
+    made.active.append(["City", "Rome"])
+    made.save(tmp_path / "a.xlsx")
+    assert "Name | Anna\nCity | Rome" in extract(tmp_path / "a.xlsx").text
+
+
+def test_opendocument_text_has_levels_notes_and_title(tmp_path: Path) -> None:
+    """An .odt gives headings, lists, tables and footnotes in order; tracked deletions are left out."""
+    body = (
+        "<office:text><text:tracked-changes><text:p>deleted</text:p></text:tracked-changes>"
+        '<text:h text:outline-level="2">Kapitel<text:s/>Zwei</text:h>'
+        "<text:p>Satz<text:note><text:note-citation>1</text:note-citation><text:note-body><text:p>Fußnote</text:p>"
+        "</text:note-body></text:note>.</text:p>"
+        "<text:list><text:list-item><text:p>eins</text:p></text:list-item></text:list>"
+        "<table:table><table:table-row><table:table-cell><text:p>a</text:p></table:table-cell>"
+        "<table:table-cell><text:p>b</text:p></table:table-cell></table:table-row></table:table></office:text>"
+    )
+    document = extract(make_odf(tmp_path / "a.odt", "text", body, "Mein Werk"))
+    check_offsets(document)
+    assert document.text == "Kapitel Zwei\n\nSatz.\n\nFußnote\n\neins\n\na\tb"
+    assert document.headings[0].level == 2 and document.title == "Mein Werk" and document.kind == "odt"
+
+
+def test_opendocument_sheets_and_slides_are_pages(tmp_path: Path) -> None:
+    """Sheets and slides are pages with their names and titles as headings."""
+    cell = '<table:table-cell office:value-type="float" office:value="7"><text:p>7,0</text:p></table:table-cell>'
+    sheet = f'<table:table table:name="Mai"><table:table-row>{cell}</table:table-row></table:table>'
+    document = extract(make_odf(tmp_path / "a.ods", "spreadsheet", f"<office:spreadsheet>{sheet}</office:spreadsheet>"))
+    assert (document.text, document.pages, document.kind) == ("Mai\n\n7", (0,), "ods")
+    slide = (
+        '<draw:page><draw:frame presentation:class="title"><draw:text-box><text:p>Los</text:p></draw:text-box>'
+        "</draw:frame><draw:frame><draw:text-box><text:p>Punkt</text:p></draw:text-box></draw:frame></draw:page>"
+    )
+    body = f"<office:presentation>{slide * 2}</office:presentation>"
+    document = extract(make_odf(tmp_path / "a.odp", "presentation", body))
+    assert len(document.pages) == 2 and [h.title for h in document.headings] == ["Los", "Los"]
+    check_offsets(document)
+
+
+def make_epub(path: Path, **extra: str) -> Path:
+    members: dict[str, str | bytes] = {
+        "mimetype": "application/epub+zip",
+        "META-INF/container.xml": '<container><rootfiles><rootfile full-path="o/b.opf"/></rootfiles></container>',
+        "o/b.opf": '<package xmlns:dc="http://purl.org/dc/elements/1.1/"><metadata><dc:title>The Hive</dc:title>'
+        "<dc:creator>A. Keeper</dc:creator></metadata><manifest>"
+        '<item id="one" href="one.xhtml" media-type="application/xhtml+xml"/>'
+        '<item id="two" href="two.xhtml" media-type="application/xhtml+xml"/>'
+        '<item id="toc" href="toc.ncx" media-type="application/x-dtbncx+xml"/></manifest>'
+        '<spine><itemref idref="two"/><itemref idref="one"/></spine></package>',
+        "o/one.xhtml": "<html><head><title/></head><body><p>last words</p></body></html>",
+        "o/two.xhtml": "<html><body><h2>Beginning</h2><p>first words</p></body></html>",
+        "o/toc.ncx": '<ncx><navPoint><navLabel><text>The End</text></navLabel><content src="one.xhtml"/></navPoint></ncx>',
+    }
+    return make_zip(path, {**members, **extra})
+
+
+def test_book_follows_its_spine_with_titles_from_the_contents(tmp_path: Path) -> None:
+    """Chapters come in reading order; one without a heading takes its title from the table of contents."""
+    document = extract(make_epub(tmp_path / "a.epub"))
+    check_offsets(document)
+    assert document.title == "The Hive" and "A. Keeper" in document.text
+    assert [h.title for h in document.headings] == ["Beginning", "The End"]
+    assert document.text.index("first words") < document.text.index("last words")
+
+
+def test_protected_book_says_so(tmp_path: Path) -> None:
+    """A book whose chapters are encrypted is refused with the reason; scrambled fonts do not matter."""
+    data = '<e><EncryptedData><EncryptionMethod Algorithm="{}"/><CipherData><CipherReference URI="o/one.xhtml"/></CipherData></EncryptedData></e>'
+    locked = {"META-INF/encryption.xml": data.format("http://www.w3.org/2001/04/xmlenc#aes128-cbc")}
+    with pytest.raises(ExtractionError, match="encrypted: protected by DRM"):
+        extract(make_epub(tmp_path / "a.epub", **locked))
+    fonts = {"META-INF/encryption.xml": data.format("http://www.idpf.org/2008/embedding")}
+    assert "last words" in extract(make_epub(tmp_path / "b.epub", **fonts)).text
+
+
+@pytest.mark.parametrize(
+    ("rtf", "expected"),
+    [
+        (rb"{\rtf1\ansi\ansicpg1250 za\'bf\'f3\'b3\'e6}", "zażółć"),
+        (rb"{\rtf1\ansi\ansicpg932{\fonttbl{\f0\fcharset128 MS;}}\f0 \'93\'fa\'96\'7b\par caf\'e9}", "日本"),
+        ("{\\rtf1\\ansi\\ansicpg1252 f\xfcr}".encode("latin-1"), "für"),
+    ],
+)
+def test_rtf_code_pages(tmp_path: Path, rtf: bytes, expected: str) -> None:
+    """Letters come out right in the code page that the file or its font names, raw bytes too."""
+    (tmp_path / "a.rtf").write_bytes(rtf)
+    assert expected in extract(tmp_path / "a.rtf").text
+
+
+def test_zip_bomb_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    """A document that unpacks out of all proportion is refused by its directory alone."""
+    path = make_zip(tmp_path / "a.docx", {"[Content_Types].xml": "", "word/document.xml": b" " * 60_000_000})
+    with pytest.raises(ExtractionError, match="zip bomb"):
+        extract(path)
+
+
+def test_what_really_unpacks_is_counted(tmp_path: Path) -> None:
+    """Reading the same member again and again counts as often as it is read."""
+    path = make_zip(tmp_path / "a.zip", {"a.xml": b"x" * 600})
+    with open_archive(Source(path=path, name="a.zip"), limit=1_000) as archive:
+        archive.read("a.xml")
+        with pytest.raises(ExtractionError, match="zip bomb"):
+            archive.read("a.xml")
+
+
+def test_films_in_a_presentation_do_not_count(tmp_path: Path) -> None:
+    """Pictures and films that nobody opens do not make a document a bomb; text under their name does."""
+    with zipfile.ZipFile(tmp_path / "a.pptx", "w", zipfile.ZIP_STORED) as container:
+        container.writestr("ppt/media/film.mp4", bytes(5_000))
+    with open_archive(Source(path=tmp_path / "a.pptx", name="a.pptx"), limit=1_000) as archive:
+        assert archive.names() == ["ppt/media/film.mp4"]
+    path = make_zip(tmp_path / "b.pptx", {"ppt/media/film.mp4": bytes(5_000)})
+    with pytest.raises(ExtractionError, match="zip bomb"), open_archive(Source(path=path, name="b.pptx"), limit=1_000):
+        pass
+
+
+@pytest.mark.parametrize("name", ["../outside.xml", "/etc/passwd", "word/../../x", "..\\x", "C:\\x"])
+def test_members_that_point_outside_are_refused(tmp_path: Path, name: str) -> None:
+    """A member with an absolute name or with ".." in it makes the whole document suspect."""
+    path = make_zip(tmp_path / "a.docx", {"[Content_Types].xml": "", "word/document.xml": "<a/>", name: "x"})
+    with pytest.raises(ExtractionError, match="points outside"):
+        extract(path)
+
+
+def test_entities_are_never_expanded(tmp_path: Path) -> None:
+    """A part that declares entities is refused, so that none can expand or read a file."""
+    body = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>'
+    path = make_zip(tmp_path / "a.docx", {"[Content_Types].xml": "", "word/document.xml": body})
+    with pytest.raises(ExtractionError, match="declares XML entities"):
+        extract(path)
+
+
+@pytest.mark.parametrize("suffix", ["docx", "xlsx", "pptx", "odt", "epub"])
+def test_cut_off_documents_give_a_reason(tmp_path: Path, suffix: str) -> None:
+    """The first half of a document is refused with a sentence and not with a traceback."""
+    stream = io.BytesIO()
+    docx.Document().save(stream)
+    (tmp_path / f"a.{suffix}").write_bytes(stream.getvalue()[: len(stream.getvalue()) // 2])
+    with pytest.raises(ExtractionError, match="cut off or broken"):
+        extract(tmp_path / f"a.{suffix}")
