@@ -26,10 +26,11 @@ RATIO_FROM = 50_000_000
 """Bytes unpacked below which the ratio does not matter."""
 MAX_MEMBERS = 100_000
 
-_MEDIA_SUFFIXES = tuple(  # noqa: SIM905 - one a line would hide the rest
-    ".png .jpg .jpeg .gif .webp .avif .heic .mp3 .m4a .ogg .opus .flac .wav .wma .mp4 .m4v .mov .avi .wmv .mkv .webm "
-    ".ttf .otf .woff .woff2 .odttf .fntdata".split()
-)
+_MEDIA_SUFFIXES = frozenset(
+    {".png", ".jpg", ".jpeg", ".gif", ".webp", ".avif", ".heic", ".mp3", ".m4a", ".ogg", ".opus", ".flac", ".wav",
+     ".wma", ".mp4", ".m4v", ".mov", ".avi", ".wmv", ".mkv", ".webm", ".ttf", ".otf", ".woff", ".woff2", ".odttf",
+     ".fntdata"}
+)  # fmt: skip
 _MEDIA_RATIO = 5
 """Real pictures and films hardly pack; what packs better is counted like text, whatever its name."""
 _ENCRYPTED_FLAG = 0x1

@@ -15,7 +15,9 @@ MAX_ATTACHMENTS = 200
 MAX_ATTACHMENT_BYTES = 100_000_000
 
 
-def add_attachments(builder: TextBuilder, parent: Source, parts: list[tuple[str, bytes]], *, level: int = 1) -> list[str]:
+def add_attachments(
+    builder: TextBuilder, parent: Source, parts: list[tuple[str, bytes]], *, level: int = 1
+) -> list[str]:
     """Add attachments, each under a heading, and return notes on those that are not searchable.
 
     Args:

@@ -41,7 +41,7 @@ _DIGITS = re.compile(r"\d+")
 
 def split_page(text: str) -> list[str]:
     """Return a page's lines with letters as letters; a line's trailing space is kept, since it tells words apart."""
-    if len(_GLYPH_NAME.findall(text)) > 5:
+    if len(_GLYPH_NAME.findall(text)) >= 5:
         text = _GLYPH_NAME.sub(" ", text)
     text = _PRIVATE.sub(" ", text)
     text = _COMPATIBILITY.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
@@ -91,7 +91,7 @@ def _list_edges(lines: Sequence[str]) -> list[str]:
 def reflow(lines: Sequence[str]) -> list[str]:
     """Return the paragraphs of a stretch of lines; a paragraph keeps the line breaks that carry meaning."""
     lengths = sorted(len(line.strip()) for line in lines if line.strip())
-    full = lengths[int(0.8 * (len(lengths) - 1))] if lengths else 0
+    full = lengths[min(len(lengths) - 1, int(0.8 * len(lengths)))] if lengths else 0
     spaced = any(line.endswith(" ") and _HANGUL.search(line[-2:]) for line in lines)
     paragraphs: list[str] = []
     previous = ""

@@ -16,7 +16,8 @@ _LEFT_BEHIND = re.compile(
     r"|powerpoint[- ]?präsentation|présentation powerpoint|presentación de powerpoint|презентация powerpoint"
     r"|(?:untitled|unbenannt|sans titre|sin título|senza titolo|ohne titel|без названия|無題|无标题|제목 없음)\W*\d*"
     r"|(?:new |neues )?(?:microsoft )?(?:word |office )?(?:document|dokument|documento)\W*\d*"
-    r"|title|no title|none|null|\(?anonymous\)?|\(?unspecified\)?|.*\(use style: .*\)|print|full page|layout \d+|scan\w*\W*\d*|img\W*\d+|slide \d+|about:blank"
+    r"|title|no title|none|null|\(?(?:anonymous|unspecified)\)?|.*\(use style: .*\)"
+    r"|print|full page|layout \d+|scan\w*\W*\d*|img\W*\d+|slide \d+|about:blank"
     r"|(?:https?|file)://.*|[a-z]:\\.*"
     r"|.*\.(?:docx?|dot[xm]?|rtf|odt|pptx?|xlsx?|indd|qxd|qxp|pdf|tex|dvi|ps|eps|txt|wpd|pages|pmd|fm|html?|cdr|ai))",
     re.IGNORECASE,

@@ -39,7 +39,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["search", "x"], "drama-app index FOLDER"),
         (["status"], "drama-app index FOLDER"),
         (["index"], "drama-app index FOLDER"),
-        (["index", "/no/such/folder"], "does not exist"),
+        (["index", "/no/such/folder"], "no such file"),
         (["index", "/"], "add --yes"),
         (["model", "use"], "name a FOLDER"),
         (["status", "--nonsense"], "unrecognized arguments: --nonsense"),

@@ -55,7 +55,8 @@ def make_odf(path: Path, medium: str, body: str, title: str = "") -> Path:
         path,
         {
             "mimetype": f"application/vnd.oasis.opendocument.{medium}",
-            "content.xml": f"<office:document-content {ODF}><office:body>{body}</office:body></office:document-content>",
+            "content.xml": f"<office:document-content {ODF}><office:body>{body}</office:body>"
+            "</office:document-content>",
             "meta.xml": f"<office:document-meta {ODF}><dc:title>{title}</dc:title></office:document-meta>",
         },
     )
@@ -213,7 +214,8 @@ def make_epub(path: Path, **extra: str) -> Path:
         '<spine><itemref idref="two"/><itemref idref="one"/></spine></package>',
         "o/one.xhtml": "<html><head><title/></head><body><p>last words</p></body></html>",
         "o/two.xhtml": "<html><body><h2>Beginning</h2><p>first words</p></body></html>",
-        "o/toc.ncx": '<ncx><navPoint><navLabel><text>The End</text></navLabel><content src="one.xhtml"/></navPoint></ncx>',
+        "o/toc.ncx": '<ncx><navPoint><navLabel><text>The End</text></navLabel>'
+        '<content src="one.xhtml"/></navPoint></ncx>',
     }
     return make_zip(path, {**members, **extra})
 
@@ -229,7 +231,10 @@ def test_book_follows_its_spine_with_titles_from_the_contents(tmp_path: Path) ->
 
 def test_protected_book_says_so(tmp_path: Path) -> None:
     """A book whose chapters are encrypted is refused with the reason; scrambled fonts do not matter."""
-    data = '<e><EncryptedData><EncryptionMethod Algorithm="{}"/><CipherData><CipherReference URI="o/one.xhtml"/></CipherData></EncryptedData></e>'
+    data = (
+        '<e><EncryptedData><EncryptionMethod Algorithm="{}"/><CipherData><CipherReference URI="o/one.xhtml"/>'
+        "</CipherData></EncryptedData></e>"
+    )
     locked = {"META-INF/encryption.xml": data.format("http://www.w3.org/2001/04/xmlenc#aes128-cbc")}
     with pytest.raises(ExtractionError, match="encrypted: protected by DRM"):
         extract(make_epub(tmp_path / "a.epub", **locked))

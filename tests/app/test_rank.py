@@ -89,7 +89,7 @@ def test_exact_match_comes_first(query, text):
 
 
 def test_part_of_a_word_is_no_exact_match():
-    """"art" is not found in "party"."""
+    """The word "art" is not found in "party"."""
     assert find_exact("art", {(1, 0): "a party"}) == frozenset()
 
 
@@ -120,7 +120,7 @@ def test_scale_is_measured_from_the_sample():
 
 
 @pytest.mark.parametrize(
-    ("cosine", "coverage", "hopeless"), [(0.2, 0.1, True), (0.5, 0.1, False), (0.2, 0.9, False), (0.5, 0.9, False)]
+    ("cosine", "coverage", "hopeless"), [(0.1, 0.1, True), (0.4, 0.1, False), (0.1, 0.9, False), (0.4, 0.9, False)]
 )
 def test_nothing_is_good_enough_only_if_both_sources_say_so(cosine, coverage, hopeless):
     """Either a near meaning or a good share of the words keeps the hits."""
@@ -129,6 +129,33 @@ def test_nothing_is_good_enough_only_if_both_sources_say_so(cosine, coverage, ho
 
     assert is_hopeless(fused, keywords, SCALE) is hopeless
     assert is_hopeless([], [], SCALE)
+
+
+def test_passage_that_stands_out_among_near_copies_is_no_miss():
+    """Where passages lie close together, a query whose best passage is far above the others keeps its hits."""
+    copies = Scale(mean=0.1, deviation=0.02, measured=True, passages_mean=0.9, passages_deviation=0.05)
+
+    assert not is_hopeless(fuse("a", meaning(d1=0.5), [], scale=copies), [], copies)
+    assert is_hopeless(fuse("a", meaning(d1=0.15), [], scale=copies), [], copies)
+
+
+def test_query_far_from_everything_is_hopeless_by_the_passages_own_scale():
+    """A measured sample tells a query in its midst from one that points elsewhere."""
+    chooser = np.random.default_rng(0)
+    topic = np.zeros(64)
+    topic[0] = 1.0
+    sample = (topic + chooser.normal(0, 0.12, (200, 64))).astype(np.float32)
+    sample /= np.linalg.norm(sample, axis=1, keepdims=True)
+    stranger = np.eye(64, dtype=np.float32)[5]
+
+    assert _is_hopeless_among(sample, stranger)
+    assert not _is_hopeless_among(sample, sample[7])
+
+
+def _is_hopeless_among(sample, query):
+    scale = measure_scale(query, sample)
+    found = [Candidate(number, 0, float(cosine)) for number, cosine in enumerate(sample @ query)]
+    return is_hopeless(fuse("a", found, [], scale=scale), [], scale)
 
 
 def test_unmeasured_scale_calls_nothing_hopeless():

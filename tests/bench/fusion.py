@@ -1,6 +1,6 @@
 """Prints nDCG@10 of meaning, keywords and their fusion for all test sets of a folder.
 
-    python -m tests.bench.fusion FOLDER [RETRIEVER]
+python -m tests.bench.fusion FOLDER [RETRIEVER]
 """
 
 import sys

@@ -1,0 +1,118 @@
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from drama_app.errors import ExtractionError
+from drama_app.extract import extract, mail
+from drama_app.extract.builder import TextBuilder
+from drama_app.extract.source import Source
+
+
+def make_mail(subject: str = "Grüße aus Łódź", body: str = "Liebe Anna,\n\nbis bald!") -> EmailMessage:
+    message = EmailMessage()
+    message["From"], message["To"] = "Jürgen <j@example.org>", "Anna <a@example.org>"
+    message["Date"], message["Subject"] = "Mon, 01 Jun 2026 09:56:31 +0200", subject
+    message.set_content(body)
+    return message
+
+
+def test_a_letter_has_subject_people_and_body(tmp_path: Path) -> None:
+    """The subject is the title; who wrote to whom and when comes first; plain text wins over HTML."""
+    message = make_mail()
+    message.add_alternative("<p>the same in <b>HTML</b></p>", subtype="html")
+    (tmp_path / "a.eml").write_bytes(bytes(message))
+    document = extract(tmp_path / "a.eml")
+    assert document.title == "Grüße aus Łódź" and document.kind == "eml"
+    assert document.text.split("\n\n") == [
+        "Grüße aus Łódź",
+        "From: Jürgen <j@example.org>\nTo: Anna <a@example.org>\nDate: Mon, 01 Jun 2026 09:56:31 +0200",
+        "Liebe Anna,",
+        "bis bald!",
+    ]
+
+
+def test_html_is_read_where_there_is_nothing_else(tmp_path: Path) -> None:
+    """A mail of HTML only gives its text without markup."""
+    message = make_mail()
+    message.set_content("<h1>Sale</h1><script>x()</script><p>All <i>hives</i> must go</p>", subtype="html")
+    (tmp_path / "a.eml").write_bytes(bytes(message))
+    text = extract(tmp_path / "a.eml").text
+    assert "All hives must go" in text and "<" not in text.partition("Sale")[2] and "x()" not in text
+
+
+def test_wrong_charsets_are_repaired(tmp_path: Path) -> None:
+    """UTF-8 sent as ASCII or Latin-1, and a subject of raw bytes, come out as they were written."""
+    text = "Die Bienen fliegen über die grünen Wiesen nach Süden."
+    for number, charset in enumerate(("us-ascii", "x-unknown", "utf-8")):
+        raw = f"Subject: Größe\nFrom: a@b.c\nContent-Type: text/plain; charset={charset}\n\n{text}\n".encode()
+        (tmp_path / f"{number}.eml").write_bytes(raw)
+        document = extract(tmp_path / f"{number}.eml")
+        assert document.title == "Größe"
+        assert text in document.text
+
+
+def test_attachments_are_read_by_their_own_kind(tmp_path: Path) -> None:
+    """An attachment stands under its name; one that cannot be read is a note, and a photo is only named."""
+    message = make_mail()
+    message.add_attachment(b"# Plan\n\nfeed the bees", maintype="text", subtype="markdown", filename="plan.md")
+    message.add_attachment(b"%PDF-1.4 broken", maintype="application", subtype="pdf", filename="../../x.pdf")
+    message.add_attachment(b"\x89PNG\r\n\x1a\n" + bytes(50), maintype="image", subtype="png", filename="hive.png")
+    (tmp_path / "a.eml").write_bytes(bytes(message))
+    document = extract(tmp_path / "a.eml")
+    assert "Attachment: plan.md" in [h.title for h in document.headings]
+    assert "Attachment: hive.png" in [h.title for h in document.headings]
+    assert "feed the bees" in document.text
+    assert len(document.notes) == 1 and document.notes[0].startswith("attachment x.pdf: damaged")
+    for heading in document.headings:
+        assert document.text[heading.start :].startswith(heading.title)
+
+
+def test_mails_in_mails_are_followed_three_deep(tmp_path: Path) -> None:
+    """A forwarded mail is text; the fourth level of nesting is refused with a note."""
+    message = make_mail("level 0", "words 0")
+    for depth in range(1, 6):
+        outer = make_mail(f"level {depth}", f"words {depth}")
+        outer.add_attachment(message)
+        message = outer
+    (tmp_path / "a.eml").write_bytes(bytes(message))
+    document = extract(tmp_path / "a.eml")
+    assert "words 5" in document.text and "words 2" in document.text and "words 1" not in document.text
+    assert any("nested more than 3 deep" in note for note in document.notes)
+
+
+def test_a_mailbox_is_read_message_by_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each message stands under its subject; a line that begins with "From " inside one does not end it."""
+    parts = [f"From a@b.c Mon Jun  1 09:00:00 2026\nSubject: letter {n}\n\nbody {n}\n>From here\n" for n in range(3)]
+    (tmp_path / "a.mbox").write_text("\n".join(parts))
+    document = extract(tmp_path / "a.mbox")
+    assert [h.title for h in document.headings] == ["letter 0", "letter 1", "letter 2"]
+    assert "body 1\nFrom here" in document.text
+    monkeypatch.setattr(mail, "MAX_MESSAGES", 2)
+    document = extract(tmp_path / "a.mbox")
+    assert len(document.headings) == 2 and document.notes == ("only the first 2 messages are searchable",)
+
+
+def test_encrypted_messages_say_so(tmp_path: Path) -> None:
+    """A PGP message keeps its headers and notes that its body is encrypted."""
+    raw = b'Subject: hush\nMIME-Version: 1.0\nContent-Type: multipart/encrypted; boundary="b"\n\n--b\n\nx\n--b--\n'
+    (tmp_path / "a.eml").write_bytes(raw)
+    document = extract(tmp_path / "a.eml")
+    assert document.text == "hush" and document.notes == ("the message is encrypted",)
+
+
+def test_a_parsed_letter_is_laid_out_whatever_its_format(tmp_path: Path) -> None:
+    """What Outlook messages are turned into gives the same layout as other mail."""
+    letter = mail.Letter(subject="Offer", headers=[("From", "Ada")], html=["<p>see table</p>"], notes=["a note"])
+    builder = TextBuilder()
+    notes = mail.add_letter(builder, Source(path=tmp_path, name="a.msg"), letter)
+    assert builder.build("msg").text == "Offer\n\nFrom: Ada\n\nsee table"
+    assert notes == ["a note"]
+
+
+@pytest.mark.parametrize("suffix", ["msg", "doc", "xls", "ppt"])
+def test_broken_ole2_files_give_a_reason(tmp_path: Path, suffix: str) -> None:
+    """An OLE2 file that is cut off is refused with a sentence."""
+    (tmp_path / f"a.{suffix}").write_bytes(bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504))
+    with pytest.raises(ExtractionError, match=r"cut off or broken|damaged"):
+        extract(tmp_path / f"a.{suffix}")

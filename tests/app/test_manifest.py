@@ -1,0 +1,94 @@
+"""The manifest: what is visible, what is below a path, what a filter matches."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from drama_app.errors import IndexDamagedError
+from drama_app.manifest import FileRow, Manifest
+from drama_app.records import Filters
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    """An empty manifest."""
+    return Manifest(tmp_path / "manifest.db")
+
+
+def add(manifest: Manifest, path: str, content: bytes, *, modified: int = 0, kind: str = "text") -> int:
+    """A file with a finished document of one passage."""
+    suffix = Path(path).suffix
+    known = manifest.find_document(content, suffix)
+    number = known.id if known else manifest.begin_document(content, suffix)
+    manifest.finish_document(number, kind=kind, title="", notes=(), passages=1)
+    manifest.put_files([FileRow(Path(path), 1, modified * 10**9, 0, 0, 0, "indexed", "", number)])
+    return number
+
+
+def test_below_means_inside_and_not_alike(manifest: Manifest) -> None:
+    """A folder's files are those inside it, not those of a folder whose name only begins the same."""
+    add(manifest, "/a/b/x.txt", b"1")
+    add(manifest, "/a/b c/y.txt", b"2")
+    add(manifest, "/a/b.txt", b"3")
+    add(manifest, "/a/b/deep/z.txt", b"4")
+
+    assert {str(row.path) for row in manifest.files(Path("/a/b"))} == {"/a/b/x.txt", "/a/b/deep/z.txt"}
+    assert manifest.counts_below(Path("/a/b")) == (2, 2)
+    assert len(list(manifest.files(Path("/")))) == 4
+
+
+def test_names_that_are_not_unicode_come_back_exactly(manifest: Manifest) -> None:
+    """Any bytes that a file system allows in a name survive."""
+    path = Path(os.fsdecode(b"/a/caf\xe9 \xff.txt"))
+    add(manifest, str(path), b"1")
+    assert [row.path for row in manifest.files()] == [path]
+
+
+def test_filters_match_by_folder_type_and_time(manifest: Manifest) -> None:
+    """Each condition narrows; without any, all match."""
+    old = add(manifest, "/a/old.md", b"1", modified=100, kind="markdown")
+    new = add(manifest, "/b/new.txt", b"2", modified=200)
+
+    assert manifest.matching(Filters()) is None
+    assert manifest.matching(Filters(languages=("de",))) is None
+    assert manifest.matching(Filters(folders=(Path("/a"),))) == {old}
+    assert manifest.matching(Filters(types=(".TXT",))) == {new}
+    assert manifest.matching(Filters(types=("markdown", "txt"))) == {old, new}
+    assert manifest.matching(Filters(since=150)) == {new}
+    assert manifest.matching(Filters(until=150, folders=(Path("/b"),))) == set()
+
+
+def test_unfinished_is_invisible_and_orphans_are_hidden(manifest: Manifest) -> None:
+    """A document shows only when finished and only while a file holds it."""
+    number = manifest.begin_document(b"half", ".txt")
+    assert manifest.documents([number]) == {}
+    kept = add(manifest, "/a/x.txt", b"1")
+    lost = add(manifest, "/a/y.txt", b"2")
+    manifest.remove_files([Path("/a/y.txt")])
+
+    assert sorted(manifest.hide_orphans()) == sorted([number, lost])
+    assert manifest.visible() == {kept: 1}
+    again = manifest.begin_document(b"half", ".txt")
+    assert again != number
+
+
+def test_a_failed_transaction_changes_nothing(manifest: Manifest) -> None:
+    """What goes wrong in the middle of a group of changes undoes the whole group."""
+    with pytest.raises(ZeroDivisionError), manifest.transaction():
+        add(manifest, "/a/x.txt", b"1")
+        raise ZeroDivisionError
+    assert list(manifest.files()) == []
+
+
+def test_another_version_or_no_database_is_refused(tmp_path: Path) -> None:
+    """A manifest of another version, or a file that is none, is refused with the remedy."""
+    path = tmp_path / "manifest.db"
+    manifest = Manifest(path)
+    manifest._connection.execute("PRAGMA user_version=99")
+    manifest.close()
+    with pytest.raises(IndexDamagedError, match="version 99"):
+        Manifest(path)
+    path.write_bytes(b"not a database, but long enough to be looked at" * 100)
+    with pytest.raises(IndexDamagedError, match="drama-app purge"):
+        Manifest(path)
