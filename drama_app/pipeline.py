@@ -229,7 +229,7 @@ class Pipeline:
             self._abandon(job)
             return False
         job.document = document
-        job.passages = cut(document)
+        job.passages = fold_repeats(cut(document))
         self._manifest.name_document(job.number, document.title)  # an interrupted run needs it to reuse vectors
         return True
 
@@ -317,6 +317,18 @@ class Pipeline:
                 current=current,
             )
         )
+
+
+def fold_repeats(passages: list[Passage]) -> list[Passage]:
+    """The passages without those whose text an earlier one of the document holds.
+
+    A log or a mailing that repeats a paragraph a thousand times would fill every list of candidates by itself.
+    """
+    first = {passage.text: passage for passage in reversed(passages)}
+    if len(first) == len(passages):
+        return passages
+    kept = [passage for passage in passages if first[passage.text] is passage]
+    return [replace(passage, ordinal=ordinal) for ordinal, passage in enumerate(kept)]
 
 
 def replace_stat(found: Found) -> Found:

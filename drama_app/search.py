@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 CANDIDATES = 100  # of each list: the fused first ten come from the first 60 of both in 99 % of queries
+MANY = 2_000  # of each list where the first ones lie in fewer documents than asked for
 LOOKED_UP = 50  # keyword candidates whose text and vector are fetched; those further down rarely rise
 SAMPLE = 400  # vectors that tell how cosines to passages in general are spread
 SENTENCES = 40  # encoded at most to mark sentences by meaning: about 0.1 s on two cores
@@ -50,7 +51,10 @@ class Searcher:
 
         started = time.monotonic()
         documents = self._manifest.matching(filters)
-        vector, meaning, keywords = self._find_candidates(query, mode, documents, filters.languages)
+        vector, meaning, keywords = self._find_candidates(query, mode, documents, filters.languages, CANDIDATES)
+        if max(len(meaning), len(keywords)) >= CANDIDATES and _count_documents(meaning, keywords) < limit:
+            # A few long documents fill both lists: look further for others.
+            vector, meaning, keywords = self._find_candidates(query, mode, documents, filters.languages, MANY)
         known = self._look_up(meaning, keywords) if mode == "fused" else {}
         scale = rank.measure_scale(vector, self._draw_sample()) if vector is not None else rank.Scale()
         fused = rank.fuse(
@@ -114,26 +118,28 @@ class Searcher:
     # --- candidates ------------------------------------------------------------------------------------------
 
     def _find_candidates(
-        self, query: str, mode: Mode, documents: set[int] | None, languages: Sequence[str]
+        self, query: str, mode: Mode, documents: set[int] | None, languages: Sequence[str], count: int
     ) -> "tuple[Vectors | None, list[Candidate], list[Candidate]]":
         """The query's vector and both lists; opening and asking the store overlaps with encoding the query."""
         with ThreadPoolExecutor(1) as executor:
-            keywords: Future[list[Candidate]] = executor.submit(self._find_keywords, query, mode, documents, languages)
+            keywords: Future[list[Candidate]] = executor.submit(
+                self._find_keywords, query, mode, documents, languages, count
+            )
             if mode == "keywords":
                 return None, [], keywords.result()
             vector = self._encoder().encode_queries([query])[0]
             self._store().refresh()
-            meaning = self._store().nearest(vector, limit=CANDIDATES, documents=documents, languages=languages)
+            meaning = self._store().nearest(vector, limit=count, documents=documents, languages=languages)
             return vector, meaning, keywords.result()
 
     def _find_keywords(
-        self, query: str, mode: Mode, documents: set[int] | None, languages: Sequence[str]
+        self, query: str, mode: Mode, documents: set[int] | None, languages: Sequence[str], count: int
     ) -> "list[Candidate]":
         store = self._store()
         if mode == "meaning":
             return []
         store.refresh()
-        return store.keywords(query, limit=CANDIDATES, documents=documents, languages=languages)
+        return store.keywords(query, limit=count, documents=documents, languages=languages)
 
     def _look_up(self, meaning: "Sequence[Candidate]", keywords: "Sequence[Candidate]") -> "dict[Key, StoredPassage]":
         """Text and vectors of what keywords found, for exact matches and cosines."""
@@ -165,7 +171,7 @@ class Searcher:
         """Hits of the best documents that are visible and have a file that passes the filters."""
         from drama_app import rank
 
-        groups = rank.group(fused, limit=CANDIDATES * 2, passages=passages)
+        groups = rank.group(fused, limit=MANY, passages=passages)
         documents = self._manifest.documents([each.document for each in groups])
         files = self._manifest.paths_of([each.document for each in groups])
         chosen: dict[bytes, tuple[Group, DocumentRow, list[FileRow]]] = {}
@@ -214,6 +220,10 @@ def _passage_hit(query: str, item: "Fused", passage: Passage) -> PassageHit:
         marks=mark_words(query, passage.text),
         sentence=best_sentence(query, passage.text),
     )
+
+
+def _count_documents(meaning: "Sequence[Candidate]", keywords: "Sequence[Candidate]") -> int:
+    return len({each.document for each in (*meaning, *keywords)})
 
 
 def _cosines(vector: "Vectors", known: "dict[Key, StoredPassage]") -> "dict[Key, float]":

@@ -32,6 +32,8 @@ MAX_MESSAGES = 10_000
 MAX_MESSAGE_BYTES = 100_000_000
 MAX_NOTES = 20
 
+_SENDER = "0C1A001E"
+"""The name alone; what the library reads has the address as well."""
 _HEADERS = ("From", "To", "Cc", "Date")
 _FLOWED = re.compile(r"(?<=[^\n ]) \n(?=[^\n> ])")
 
@@ -234,7 +236,7 @@ def _convert_outlook(message: "OutlookMessage", container: Any) -> Letter:
     charset = message.properties.body_encoding.replace("windows-", "cp")
     raw = partial(_read_raw, container, charset)
     fallbacks = {
-        "From": _decode_header(_read_property(lambda: message.sender, raw, "0C1A001E")),
+        "From": _decode_header(_read_property(lambda: message.sender, raw, _SENDER)),
         "To": _read_property(lambda: _join_recipients(message), raw, "0E04001E"),
         "Date": sent.strftime("%Y-%m-%d %H:%M") if isinstance(sent, datetime.datetime) else "",
     }
@@ -271,9 +273,11 @@ def _join_recipients(message: "OutlookMessage") -> str:
 def _read_property(read: Callable[[], str | None], raw: Callable[[str], str], number: str) -> str:
     """Return a text of an Outlook message; where it names a code page Python lacks, the bytes decide."""
     try:
-        return read() or ""
+        text = read() or ""
     except (LookupError, UnicodeDecodeError):
         return raw(number)
+    # Without a code page of its own, an 8-bit text was read as Western European, whatever the body is in.
+    return text if text.isascii() or number == _SENDER else raw(number) or text
 
 
 def _shorten(notes: list[str]) -> list[str]:

@@ -112,19 +112,18 @@ def _add_pages(builder: TextBuilder, pages: _Pages, outline: dict[int, list[tupl
 
 
 def _add_page(builder: TextBuilder, lines: list[str], headings: list[tuple[int, str]]) -> None:
-    """Add a page's paragraphs, each heading where its title stands, at the top if it stands nowhere."""
+    """Add a page's paragraphs, each heading where its title stands, if nowhere behind the one before it."""
     placed = []
     after = 0
     for level, title in headings:
-        start, end = _find_title(lines, title, after)
+        start, end = _find_title(lines, title, after) or (after, after)
         text = title if start == end else " ".join(line.strip() for line in lines[start:end])
         placed.append((start, end, level, text))
-        after = max(after, end)
+        after = end
     position = 0
-    for start, end, level, text in sorted(placed, key=lambda item: item[0]):
-        if start >= position:
-            _add_paragraphs(builder, lines[position:start])
-            position = end
+    for start, end, level, text in placed:
+        _add_paragraphs(builder, lines[position:start])
+        position = end
         builder.heading(level, text)
     _add_paragraphs(builder, lines[position:])
 
@@ -135,13 +134,14 @@ def _add_paragraphs(builder: TextBuilder, lines: list[str]) -> None:
         builder.paragraph(paragraph)
 
 
-def _find_title(lines: list[str], title: str, after: int) -> tuple[int, int]:
-    """Return the stretch of lines that is a title, number before it included, (0, 0) if there is none.
+def _find_title(lines: list[str], title: str, after: int) -> tuple[int, int] | None:
+    """Return the stretch of lines that is a title, number before it included, None if there is none.
 
     The shortest such number wins: a running header shows the page number before the section's as well.
     """
     wanted = _get_key(title)
-    best, found = 11, (0, 0)
+    best = 11
+    found: tuple[int, int] | None = None
     for start in range(after, len(lines)):
         key = _get_key(lines[start])
         for end in range(start + 1, min(start + MAX_TITLE_LINES, len(lines)) + 1):

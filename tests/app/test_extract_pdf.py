@@ -45,11 +45,11 @@ def test_pages_headings_and_title(tmp_path: Path) -> None:
     writer.write(tmp_path / "a.pdf")
     document = extract(tmp_path / "a.pdf")
     assert document.title == "A Study of Hives"
-    assert document.text[document.pages[1] :].startswith("Not on the page")
+    assert document.text[document.pages[1] :].startswith("2.1 Methods")
     assert [(h.level, h.title) for h in document.headings] == [
         (1, "Introduction"),
-        (1, "Not on the page"),
         (2, "2.1 Methods"),
+        (1, "Not on the page"),
     ]
     for heading in document.headings:
         assert document.text[heading.start :].startswith(heading.title)

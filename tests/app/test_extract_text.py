@@ -1,0 +1,293 @@
+"""The text family: every format gives its words, title, headings and lines."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from drama_app.errors import ExtractionError
+from drama_app.extract import Source, extract_source
+from drama_app.records import Document
+
+
+def read(name: str, content: str | bytes) -> Document:
+    """Extract content under a name and check what holds for every document."""
+    data = content.encode() if isinstance(content, str) else content
+    document = extract_source(Source(path=Path(name), name=name, data=data))
+    starts = [heading.start for heading in document.headings]
+    assert starts == sorted(starts)
+    for heading in document.headings:
+        assert document.text[heading.start :].startswith(heading.title)
+    assert "\x1b" not in document.text
+    assert "\r" not in document.text
+    return document
+
+
+def outline(document: Document) -> list[tuple[int, str]]:
+    """Return the headings without offsets."""
+    return [(heading.level, heading.title) for heading in document.headings]
+
+
+def test_plain_text_keeps_its_lines_and_loses_escapes() -> None:
+    """Line N stays line N, and a log's colours do not reach the terminal."""
+    document = read("a.log", "one\r\n\x1b[31mtwo\x1b[0m\r\n\r\nfour")
+    assert document.text == "one\ntwo\n\nfour"
+    assert document.lines
+    assert document.kind == "text"
+
+
+def test_markdown_headings_title_and_lines() -> None:
+    """ATX and setext headings count, code fences and lists do not, and the front matter names the document."""
+    text = (
+        '---\ntitle: "Garden notes"\n---\n# One **bold** [link](http://x.org) #\n\n```sh\n# no heading\n```\n'
+        "Two\n---\n- item\n---\n~~~\n```\n## inside\n~~~\n### Three {#id}\n\n![x](data:image/png;base64," + "A" * 80 + ")"
+    )
+    document = read("a.md", text)
+    assert outline(document) == [(1, "One bold link"), (2, "Two"), (3, "Three")]
+    assert document.title == "Garden notes"
+    assert document.lines
+    assert document.text.split("\n")[8] == "Two"
+    assert "AAAA" not in document.text
+    assert read("b.md", "intro\n\n## Second\n\n# First").title == "First"
+
+
+def test_rst_headings_by_order_of_underlines() -> None:
+    """The first underline met is the highest level; an overline makes another style."""
+    document = read("a.rst", "=====\nTitle\n=====\n\nPart\n----\ntext\n\nSub\n~~~\n\nNext\n----\nmore\n")
+    assert outline(document) == [(1, "Title"), (2, "Part"), (3, "Sub"), (2, "Next")]
+    assert (document.title, document.kind) == ("Title", "rst")
+
+
+def test_org_headings_without_keywords_and_tags() -> None:
+    """States, priorities and tags are no part of a title, and blocks hold no headings."""
+    document = read("a.org", "#+TITLE: My list\n* TODO [#A] Call Ada :work:\n#+begin_src\n* no\n#+end_src\n** Then\n")
+    assert outline(document) == [(1, "Call Ada"), (2, "Then")]
+    assert document.title == "My list"
+
+
+LATEX = r"""\documentclass{article}
+\usepackage{amsmath}
+\title{On \emph{Caf\'e} tables}
+\begin{document}
+% hidden remark
+\section{Schr\"odinger's \textbf{cat}}\label{sec:cat}
+The \emph{na\"{\i}ve} cat~\cite{key} costs 5\,\% of $E = mc^2$ --- see \href{http://x.org}{the page}.
+\begin{itemize}
+\item \v{C}esk\'y, stra\ss e, {\L}\'od\'z
+\end{itemize}
+\end{document}
+after the end
+"""
+
+
+def test_latex_reads_as_prose_on_the_same_lines() -> None:
+    """Accents are letters, commands are gone, formulas stay, and a section stands on its own line."""
+    document = read("a.tex", LATEX)
+    lines = document.text.split("\n")
+    assert outline(document) == [(2, "Schrödinger's cat")]
+    assert document.title == "On Café tables"
+    assert lines[5] == "Schrödinger's cat"
+    assert lines[6] == "The naïve cat costs 5% of E = mc^2 — see the page."
+    assert lines[8] == "• Český, straße, Łódź"
+    assert not any(word in document.text for word in ("hidden", "amsmath", "after the end", "\\", "sec:cat"))
+
+
+HTML = """<!DOCTYPE html><html><head><title>A page &amp; more</title><style>p{}</style></head><body>
+<nav><a href="/">Home</a><a href="/x">Elsewhere</a></nav>
+<article><h1>Tea <em>and</em> cake</h1><p>Caf&eacute; &#8212; open<br>daily.</p><script>var x = 1;</script>
+<p hidden>secret</p><ul><li>first <b>item</b></li><li>second</li></ul>
+<table><tr><th>Name</th><th>Price</th></tr><tr><td>Tea</td><td>2 &euro;</td></tr></table>
+<h2>Code</h2><pre>a = 1
+  b = 2</pre></article><div class="cookie-banner">Accept</div></body></html>"""
+
+
+def test_html_reads_as_a_person_sees_it() -> None:
+    """Paragraphs, lists and table rows come out; scripts, menus and hidden parts do not."""
+    document = read("a.html", HTML)
+    assert document.title == "A page & more"
+    assert outline(document) == [(1, "Tea and cake"), (2, "Code")]
+    assert "Café — open\ndaily." in document.text
+    assert "• first item\n• second" in document.text
+    assert "Name | Price\nTea | 2 €" in document.text
+    assert "a = 1\n  b = 2" in document.text
+    assert not any(word in document.text for word in ("Elsewhere", "secret", "var x", "Accept", "p{}"))
+
+
+def test_html_charset_declared_rightly_and_wrongly() -> None:
+    """The declared charset is used where it makes sense and not where it does not."""
+    page = '<html><head><meta charset="{}"></head><body><p>Все люди рождаются свободными и равными.</p></body></html>'
+    for declared, real in (("windows-1251", "cp1251"), ("iso-8859-1", "cp1251"), ("windows-1251", "utf-8")):
+        assert "Все люди" in read("a.html", page.format(declared).encode(real)).text
+
+
+def test_a_page_made_of_menus_is_not_emptied() -> None:
+    """Where dropping menus would leave next to nothing, they are kept."""
+    document = read("a.html", "<html><body><nav>" + "<p>all the words are here</p>" * 20 + "</nav><p>x</p></body></html>")
+    assert "all the words" in document.text
+
+
+def test_deep_html_does_not_break() -> None:
+    """Ten thousand nested elements are a row, never a crash."""
+    try:
+        assert read("a.html", "<div>" * 10_000 + "deep" + "</div>" * 10_000).text
+    except ExtractionError as error:
+        assert str(error)
+
+
+RSS = """<?xml version="1.0"?><rss version="2.0"><channel><title>News</title><item><title>Rain</title>
+<description>&lt;p&gt;It &lt;b&gt;rained&lt;/b&gt;.&lt;/p&gt;</description><author>Ada</author></item></channel></rss>"""
+
+
+def test_xml_titles_prose_and_records() -> None:
+    """Titles are headings, quoted HTML becomes text, short values keep their names."""
+    document = read("feed.xml", RSS)
+    assert [title for _, title in outline(document)] == ["News", "Rain"]
+    assert document.title == "News"
+    assert "It rained." in document.text
+    assert "author: Ada" in document.text
+
+
+def test_xml_mixed_content_is_one_paragraph_and_citations_are_no_headings() -> None:
+    """Inline marks do not cut sentences, and the title of a cited work opens no section."""
+    document = read(
+        "a.xml",
+        "<article><body><sec><title>Results</title><p>Water <italic>boils</italic> at <b>100</b> degrees.</p></sec>"
+        "</body><back><ref><article-title>Cited work</article-title></ref></back></article>",
+    )
+    assert [title for _, title in outline(document)] == ["Results"]
+    assert "Water boils at 100 degrees." in document.text
+    assert "Cited work" in document.text
+
+
+def test_xml_entities_never_expand() -> None:
+    """Files are not included, and entities that expand one another are refused."""
+    outside = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a><p>kept &x; text</p></a>'
+    assert "root:" not in read("a.xml", outside).text
+    laughs = '<!DOCTYPE a [<!ENTITY l "ha"><!ENTITY m "&l;&l;&l;&l;">]><a>&m;</a>'
+    with pytest.raises(ExtractionError, match="entities"):
+        read("a.xml", laughs)
+
+
+def test_csv_rows_carry_their_column_names() -> None:
+    """Each row reads on its own; empty cells are left out, and a cell of two lines shifts no line number."""
+    document = read("a.csv", 'Name;City;Note\nAda;London;"first\nsecond"\nLi;;x, y\n')
+    assert document.text.split("\n")[:4] == [
+        "Name, City, Note",
+        "Name: Ada; City: London; Note: first second",
+        "",
+        "Name: Li; Note: x, y",
+    ]
+    assert document.lines
+
+
+def test_tsv_and_tables_without_header() -> None:
+    """Tabs are told by the content, and a first row of numbers names nothing."""
+    assert "Name: Ada; Age: 36" in read("a.tsv", "Name\tAge\nAda\t36\n").text
+    assert read("a.csv", "1,2\n3,4\n").text.split("\n")[1] == "3; 4"
+
+
+def test_a_very_wide_row_is_bounded() -> None:
+    """A matrix of ten thousand columns does not become one endless line."""
+    assert max(map(len, read("a.csv", ",".join(["word"] * 10_000) + "\n").text.split("\n"))) <= 4_000
+
+
+def test_json_strings_with_key_paths() -> None:
+    """Values keep their path; vectors and encoded binary are left out."""
+    value = {"title": "Plan", "steps": [{"do": "dig"}, {"do": "plant"}], "v": list(range(20)), "img": "A" * 400}
+    document = read("a.json", json.dumps(value))
+    assert document.title == "Plan"
+    assert document.text == "title: Plan\nsteps.do: dig\nsteps.do: plant"
+
+
+def test_json_lines_are_one_record_a_line() -> None:
+    """JSON lines keep their lines; a broken one stays as it is."""
+    document = read("a.jsonl", '{"a": "x", "b": 1}\n{broken\n{"a": "y"}')
+    assert document.text == "a: x; b: 1\n{broken\na: y"
+    assert document.lines
+
+
+def test_deeply_nested_json_is_read_or_shown() -> None:
+    """A hundred thousand brackets are no crash."""
+    assert read("a.json", "[" * 100_000 + '"x"' + "]" * 100_000).text
+
+
+def test_notebook_without_images() -> None:
+    """Markdown, code and short outputs are read; pictures are not."""
+    cells = [
+        {"cell_type": "markdown", "source": ["# Growth\n", "Of *beans*."]},
+        {
+            "cell_type": "code",
+            "source": "plot(beans)",
+            "outputs": [{"data": {"image/png": "iVBOR" * 200, "text/plain": ["<Figure>"]}}, {"text": ["3 beans\n"]}],
+        },
+    ]
+    document = read("a.ipynb", json.dumps({"cells": cells, "nbformat": 4}))
+    assert outline(document) == [(1, "Growth")]
+    assert document.title == "Growth"
+    assert document.text == "Growth\n\nOf *beans*.\n\nplot(beans)\n\n3 beans"
+
+
+def test_subtitles_read_as_text() -> None:
+    """Cues join to sentences; numbers, times, tags and repeated lines are gone."""
+    document = read(
+        "a.srt",
+        "1\r\n00:00:01,000 --> 00:00:02,000\r\n<i>We went</i>\r\n\r\n2\r\n00:00:02,100 --> 00:00:03,000\r\nWe went\r\n"
+        "{\\an8}to the sea.\r\n\r\n3\r\n00:00:20,000 --> 00:00:21,000\r\nLater.\r\n",
+    )
+    assert document.text == "We went to the sea.\n\nLater."
+
+
+def test_long_subtitles_show_where_one_is() -> None:
+    """A recording longer than five minutes has its times as headings."""
+    cues = "".join(f"{m:02}:00.000 --> {m:02}:59.000\n<v Ada>Minute {m}.\n\n" for m in range(12))
+    document = read("a.vtt", f"WEBVTT - talk\n\nNOTE no\n\n{cues}")
+    assert outline(document) == [(1, "0:00:00"), (1, "0:05:00"), (1, "0:10:00")]
+    assert "Ada: Minute 0." in document.text
+    assert "NOTE" not in document.text
+
+
+def test_calendar_events() -> None:
+    """Folded and escaped lines become readable ones under the event's name."""
+    document = read(
+        "a.ics",
+        "BEGIN:VCALENDAR\r\nX-WR-CALNAME:Home\r\nBEGIN:VEVENT\r\nDTSTART;TZID=Europe/Berlin:20250612T140000\r\n"
+        "SUMMARY:Den\r\n tist\\, again\r\nATTENDEE;CN=\"Li: Wei\":mailto:li@example.org\r\nDESCRIPTION:Bring\\nthe card\r\n"
+        "BEGIN:VALARM\r\nACTION:DISPLAY\r\nEND:VALARM\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n",
+    )
+    assert document.title == "Home"
+    assert outline(document) == [(1, "Dentist, again")]
+    assert "Start: 2025-06-12 14:00\nAttendee: Li: Wei <li@example.org>" in document.text
+    assert document.text.endswith("Bring\nthe card")
+
+
+def test_address_cards() -> None:
+    """Old quoted-printable cards and new ones give names and fields, never photos."""
+    document = read(
+        "a.vcf",
+        "BEGIN:VCARD\nVERSION:2.1\nFN;CHARSET=UTF-8;ENCODING=QUOTED-PRINTABLE:J=C3=BCrgen =\nKlein\nTEL;CELL:123\n"
+        "PHOTO;ENCODING=BASE64:AAAA\nEND:VCARD\nBEGIN:VCARD\nVERSION:4.0\nN:Ito;Mai;;;\n"
+        "ADR:;;1 Road;Kyoto;;600;Japan\nitem1.EMAIL:mai@example.org\nEND:VCARD\n",
+    )
+    assert outline(document) == [(1, "Jürgen Klein"), (1, "Mai Ito")]
+    assert "Phone: 123" in document.text
+    assert "Address: 1 Road, Kyoto, 600, Japan\nMail: mai@example.org" in document.text
+    assert "AAAA" not in document.text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("a.py", "class Bee:\n    def hum(self):\n        pass\n", [(1, "class Bee"), (2, "def hum")]),
+        ("a.ts", "export default async function run() {}\n", [(1, "function run")]),
+        ("a.rs", "pub(crate) fn go() {}\nimpl Bee {\n", [(1, "fn go"), (1, "impl Bee")]),
+        ("a.go", "func (b *Bee) Hum() {}\n", [(1, "func (b *Bee) Hum")]),
+        ("a.sql", "-- x\nCREATE TABLE IF NOT EXISTS bees (id int);\n", [(1, "CREATE TABLE IF NOT EXISTS bees")]),
+        ("run", "#!/bin/sh\nclean() {\n}\n", [(1, "clean()")]),
+    ],
+)
+def test_code_keeps_lines_and_shows_definitions(name: str, text: str, expected: list[tuple[int, str]]) -> None:
+    """Source stays as it is, with classes and functions as headings."""
+    document = read(name, text)
+    assert outline(document) == expected
+    assert document.text == text
+    assert (document.kind, document.lines) == ("code", True)
