@@ -143,6 +143,4 @@ def build_from_lines(
         start = offset + max(0, lines[line].find(name))
         if name and text.startswith(name, start):
             found.append(Heading(start=start, level=level, title=name))
-    return Document(
-        text=text, kind=kind, title=clean_line(title), headings=tuple(found), notes=all_notes, lines=True
-    )
+    return Document(text=text, kind=kind, title=clean_line(title), headings=tuple(found), notes=all_notes, lines=True)

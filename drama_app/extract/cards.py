@@ -15,7 +15,7 @@ from drama_app.records import Document
 
 _FOLD = re.compile(r"\r?\n[ \t]")
 _SOFT_BREAK = re.compile(r"=\r?\n")
-_PROPERTY = re.compile(r"((?:[\w-]+\.)?[\w-]+)((?:;[^:;\"]*(?:\"[^\"]*\")?[^:;]*)*):(.*)", re.DOTALL)
+_PROPERTY = re.compile(r"((?:[\w-]+\.)?[\w-]+)((?:;(?:[^:;\"]|\"[^\"]*\")*)*):(.*)", re.DOTALL)
 _ESCAPE = re.compile(r"\\([nN,;:\\])")
 _STAMP = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:T(\d\d):?(\d\d)(?::?\d\d)?(Z)?)?$")
 _ENTRIES = frozenset({"VEVENT", "VTODO", "VJOURNAL"})

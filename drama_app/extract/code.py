@@ -14,7 +14,7 @@ _DEFINITION = re.compile(
         |partial|open|data|override|inline|unsafe|local|declare)\s+)*
     (?P<title>(?:class|interface|struct|enum|trait|impl|namespace|module|protocol|object|record
         |def|func|fun|function\*?|fn|sub|procedure|proc|defmodule|defp?)
-        \s+(?:\([^)]{0,80}\)\s*)?[\w.:~-]+)
+        \s+(?:\([^)]{0,80}\)\s*)?[\w.~-]+(?:::[\w~]+)*)
     """,
     re.VERBOSE,
 )

@@ -82,7 +82,7 @@ def _is_header(cells: list[str]) -> bool:
         len(named) > 1
         and len(set(named)) == len(named)
         and len(named) * 2 > len(cells)
-        and not any(_NUMBER.match(cell) or len(cell) > 80 for cell in named)
+        and not any(len(cell) > 80 or _NUMBER.match(cell) for cell in named)
     )
 
 

@@ -36,7 +36,8 @@ CODE_SUFFIXES = split_words(
     ".ex .exs .erl .hrl .hs .lhs .ml .mli .fs .fsx .fsi .clj .cljs .cljc .edn .lisp .el .scm .rkt .nim .zig .v .vhd "
     ".vhdl .sv .asm .s .f .f90 .f95 .for .pas .pp .d .ada .adb .ads .cob .cbl .vb .vbs .bas .ps1 .psm1 .bat .cmd .sh "
     ".bash .zsh .fish .ksh .awk .sed .sql .graphql .gql .proto .thrift .css .scss .sass .less .cmake .mk .tf .hcl "
-    ".nix .dockerfile .sol .tcl .coffee .elm .purs .cr .hx .wat .glsl .hlsl .wgsl .jinja .j2 .ejs .hbs .pug")
+    ".nix .dockerfile .sol .tcl .coffee .elm .purs .cr .hx .wat .glsl .hlsl .wgsl .jinja .j2 .ejs .hbs .pug"
+)
 
 # The order matters twice: the first kind whose `starts` fits wins, and filters list kinds in it.
 KINDS: tuple[Kind, ...] = (
@@ -60,7 +61,8 @@ KINDS: tuple[Kind, ...] = (
         "xml",
         split_words(
             ".xml .rss .atom .kml .gpx .svg .xsd .xsl .xslt .dita .docbook .dbk .jats .nxml .tei .fb2 .opml .fodt "
-            ".fods .fodp .xliff .xlf .tmx .wsdl .plist .rdf .owl .resx .mml"),
+            ".fods .fodp .xliff .xlf .tmx .wsdl .plist .rdf .owl .resx .mml"
+        ),
         "xml:read_xml",
         signatures.starts_xml,
     ),

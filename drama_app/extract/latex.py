@@ -40,7 +40,7 @@ _COMBINING = {
 _LETTERS = {
     "ss": "ß", "ae": "æ", "AE": "Æ", "oe": "œ", "OE": "Œ", "o": "ø", "O": "Ø", "l": "ł", "L": "Ł", "aa": "å",
     "AA": "Å", "i": "ı", "j": "ȷ", "dh": "ð", "th": "þ", "TH": "Þ", "S": "§", "P": "¶", "pounds": "£",
-    "euro": "€", "copyright": "©", "ldots": "…", "dots": "…", "textbackslash": "\\", "item": "•", "LaTeX": "LaTeX",
+    "euro": "€", "copyright": "©", "ldots": "…", "dots": "…", "textbackslash": "\\", "item": "• ", "LaTeX": "LaTeX",
     "TeX": "TeX", "quad": " ", "qquad": " ", "newline": " ", "textendash": "–", "textemdash": "—", "today": "",
 }  # fmt: skip
 _LETTER = re.compile(r"\\(" + "|".join(sorted(_LETTERS, key=len, reverse=True)) + r")(?![a-zA-Z])(?:\{\}|[ \t])?")

@@ -13,6 +13,9 @@ from drama_app.records import Document
 
 _Heading = tuple[int, int, str]
 
+_MAX_HEADING = 500
+"""Characters; a longer line is no heading, and matching one would take time that grows with its square."""
+
 _EMBEDDED_DATA = re.compile(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]{40,}")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
@@ -45,7 +48,7 @@ def read_rst(source: Source) -> Document:
 def read_org(source: Source) -> Document:
     """Return an Org file."""
     decoded, lines = _read_lines(source)
-    title = next((match.group(1) for line in lines[:100] if (match := _ORG_TITLE.match(line))), "")
+    title = next((match.group(1) for line in lines[:100] if (match := _ORG_TITLE.match(line[:_MAX_HEADING]))), "")
     return _finish(lines, "org", title, _find_org_headings(lines), decoded)
 
 
@@ -75,7 +78,7 @@ def _read_front_matter(lines: list[str]) -> tuple[int, str]:
     for index, line in enumerate(lines[1:200], start=1):
         if line.strip() == fence or (fence == "---" and line.strip() == "..."):
             return index + 1, title
-        match = _FRONT_TITLE.match(line)
+        match = _FRONT_TITLE.match(line[:_MAX_HEADING])
         if match and not title:
             title = match.group(1).strip("\"'")
     return 0, ""
@@ -90,7 +93,7 @@ def _find_markdown_headings(lines: list[str], first: int) -> Iterator[_Heading]:
         if mark and (not fence or mark.group(1).startswith(fence)):
             fence = "" if fence else mark.group(1)
             continue
-        if fence:
+        if fence or len(line) > _MAX_HEADING:
             continue
         atx = _ATX.match(line)
         if atx:
@@ -110,7 +113,7 @@ def _is_setext(lines: list[str], index: int, first: int) -> bool:
         index + 1 < len(lines)
         and _SETEXT.match(lines[index + 1]) is not None
         and not _NOT_SETEXT.match(lines[index])
-        and (index == first or not lines[index - 1].strip())
+        and (index == first or not lines[index - 1].strip() or _FENCE.match(lines[index - 1]) is not None)
     )
 
 
@@ -146,6 +149,6 @@ def _find_org_headings(lines: list[str]) -> Iterator[_Heading]:
             in_block = True
         elif lowered.startswith("#+end_"):
             in_block = False
-        match = None if in_block else _ORG_HEADING.match(line)
+        match = None if in_block or len(line) > _MAX_HEADING else _ORG_HEADING.match(line)
         if match and match.group(2):
             yield index, len(match.group(1)), match.group(2)

@@ -18,18 +18,27 @@ if TYPE_CHECKING:
 
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _XML_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
-_SKIPPED = frozenset(split_words(
-    "script style noscript template svg math iframe object embed canvas audio video head nav select button input "
-    "textarea datalist dialog map menu"))
+_SKIPPED = frozenset(
+    split_words(
+        "script style noscript template svg math iframe object embed canvas audio video head nav select button input "
+        "textarea datalist dialog map menu"
+    )
+)
 _SKIPPED_ROLES = frozenset({"navigation", "search", "menu", "menubar", "toolbar", "dialog", "alertdialog"})
 # Class and id names of parts around the text that big publishing systems agree on.
-_SKIPPED_NAMES = frozenset(split_words(
-    "nav navbar navbox navigation breadcrumb breadcrumbs menu sidebar-nav site-footer footer-nav skip-link "
-    "mw-editsection mw-jump-link catlinks printfooter noprint vector-header mw-portlet toc cookie-banner cookie-notice "
-    "share-buttons social-share sr-only visually-hidden screen-reader-text"))
-_BLOCKS = frozenset(split_words(
-    "address article aside blockquote body center dd details div dl dt fieldset figcaption figure footer form header "
-    "hr html li main ol p pre section summary table tbody tfoot thead tr ul caption"))
+_SKIPPED_NAMES = frozenset(
+    split_words(
+        "nav navbar navbox navigation breadcrumb breadcrumbs menu sidebar-nav site-footer footer-nav skip-link "
+        "mw-editsection mw-jump-link catlinks printfooter noprint vector-header mw-portlet toc cookie-banner "
+        "cookie-notice share-buttons social-share sr-only visually-hidden screen-reader-text"
+    )
+)
+_BLOCKS = frozenset(
+    split_words(
+        "address article aside blockquote body center dd details div dl dt fieldset figcaption figure footer form "
+        "header hr html li main ol p pre section summary table tbody tfoot thead tr ul caption"
+    )
+)
 _NO_CELL = frozenset(split_words("table h1 h2 h3 h4 h5 h6 pre blockquote section article"))
 _MAX_ROW = 2_000
 """Characters; a longer row lays out a page."""

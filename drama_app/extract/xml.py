@@ -20,15 +20,23 @@ if TYPE_CHECKING:
 # An entity made of entities grows without bound; documents define characters and phrases.
 _BOMB = re.compile(rb"<!ENTITY\s[^>]*?[\"'][^\"']*?&[\w.-]+;[^\"']*?&[\w.-]+;")
 _TITLES = frozenset({"title", "article-title", "book-title", "head", "invention-title"})
-_REFERENCES = frozenset(split_words(
-    "ref mixed-citation element-citation citation nlm-citation product related-object analytic monogr image "
-    "caption"))
-_SECTIONS = frozenset(split_words(
-    "section sec sect1 sect2 sect3 sect4 chapter part appendix div div1 div2 div3 article book topic item entry "
-    "abstract simplesect preface body group"))
-_UNLABELLED = frozenset(split_words(
-    "p para simpara text tspan desc description summary content body li item td th entry cell value string title head "
-    "encoded label caption quote line v l note span b i em bold italic sup sub"))
+_REFERENCES = frozenset(
+    split_words(
+        "ref mixed-citation element-citation citation nlm-citation product related-object analytic monogr image caption"
+    )
+)
+_SECTIONS = frozenset(
+    split_words(
+        "section sec sect1 sect2 sect3 sect4 chapter part appendix div div1 div2 div3 article book topic item entry "
+        "abstract simplesect preface body group"
+    )
+)
+_UNLABELLED = frozenset(
+    split_words(
+        "p para simpara text tspan desc description summary content body li item td th entry cell value string title "
+        "head encoded label caption quote line v l note span b i em bold italic sup sub"
+    )
+)
 _HTML_INSIDE = re.compile(r"<(?:p|div|br|a|span|li|h\d|img|table)[\s>/]", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]")
 _MAX_RECORD = 200

@@ -40,7 +40,8 @@ def test_markdown_headings_title_and_lines() -> None:
     """ATX and setext headings count, code fences and lists do not, and the front matter names the document."""
     text = (
         '---\ntitle: "Garden notes"\n---\n# One **bold** [link](http://x.org) #\n\n```sh\n# no heading\n```\n'
-        "Two\n---\n- item\n---\n~~~\n```\n## inside\n~~~\n### Three {#id}\n\n![x](data:image/png;base64," + "A" * 80 + ")"
+        "Two\n---\n- item\n---\n~~~\n```\n## inside\n~~~\n### Three {#id}\n\n"
+        "![x](data:image/png;base64," + "A" * 80 + ")"
     )
     document = read("a.md", text)
     assert outline(document) == [(1, "One bold link"), (2, "Two"), (3, "Three")]
@@ -122,7 +123,8 @@ def test_html_charset_declared_rightly_and_wrongly() -> None:
 
 def test_a_page_made_of_menus_is_not_emptied() -> None:
     """Where dropping menus would leave next to nothing, they are kept."""
-    document = read("a.html", "<html><body><nav>" + "<p>all the words are here</p>" * 20 + "</nav><p>x</p></body></html>")
+    menu = "<p>all the words are here</p>" * 20
+    document = read("a.html", f"<html><body><nav>{menu}</nav><p>x</p></body></html>")
     assert "all the words" in document.text
 
 
@@ -135,7 +137,8 @@ def test_deep_html_does_not_break() -> None:
 
 
 RSS = """<?xml version="1.0"?><rss version="2.0"><channel><title>News</title><item><title>Rain</title>
-<description>&lt;p&gt;It &lt;b&gt;rained&lt;/b&gt;.&lt;/p&gt;</description><author>Ada</author></item></channel></rss>"""
+<description>&lt;p&gt;It &lt;b&gt;rained&lt;/b&gt;.&lt;/p&gt;</description><author>Ada</author></item>
+</channel></rss>"""
 
 
 def test_xml_titles_prose_and_records() -> None:
@@ -251,7 +254,8 @@ def test_calendar_events() -> None:
     document = read(
         "a.ics",
         "BEGIN:VCALENDAR\r\nX-WR-CALNAME:Home\r\nBEGIN:VEVENT\r\nDTSTART;TZID=Europe/Berlin:20250612T140000\r\n"
-        "SUMMARY:Den\r\n tist\\, again\r\nATTENDEE;CN=\"Li: Wei\":mailto:li@example.org\r\nDESCRIPTION:Bring\\nthe card\r\n"
+        'SUMMARY:Den\r\n tist\\, again\r\nATTENDEE;CN="Li: Wei":mailto:li@example.org\r\n'
+        "DESCRIPTION:Bring\\nthe card\r\n"
         "BEGIN:VALARM\r\nACTION:DISPLAY\r\nEND:VALARM\r\nEND:VEVENT\r\nEND:VCALENDAR\r\n",
     )
     assert document.title == "Home"
@@ -291,3 +295,25 @@ def test_code_keeps_lines_and_shows_definitions(name: str, text: str, expected: 
     assert outline(document) == expected
     assert document.text == text
     assert (document.kind, document.lines) == ("code", True)
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.md", "# " + " \t" * 200_000 + "x"),
+        ("a.org", "* " + " :a" * 200_000),
+        ("a.vcf", "BEGIN:VCARD\nFN:x\nTEL;" + "a" * 400_000 + "\nEND:VCARD"),
+        ("a.csv", "1" * 400_000 + "x,2\n3,4\n"),
+        ("a.json", '{"a": "' + "A" * 400_000 + ' x"}'),
+        ("a.srt", "1\n00:00:01,000 --> 00:00:02,000\n" + "<v" * 20_000),
+        ("a.html", "<p>" + "<b " * 20_000 + "x"),
+        ("a.tex", "words \\section " + "{ " * 2_000),
+    ],
+)
+def test_hostile_lines_cost_no_more_than_long_ones(name: str, text: str) -> None:
+    """No pattern takes time that grows with the square of a line."""
+    try:
+        assert read(name, text).text
+    except ExtractionError as error:
+        assert str(error)

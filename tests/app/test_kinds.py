@@ -13,7 +13,7 @@ from drama_app.extract import KIND_SUFFIXES, Source, extract, extract_source
 from drama_app.extract.kinds import KINDS, detect
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
-MAIL = b"From: a@example.org\r\nTo: b@example.org\r\nSubject: Hi\r\nDate: Mon, 1 Jan 2024 10:00:00 +0000\r\n\r\nText\r\n"
+MAIL = b"From: a@example.org\r\nTo: b@example.org\r\nSubject: Hi\r\nDate: Mon, 1 Jan 2024 10:00:00\r\n\r\nText\r\n"
 
 
 def make_zip(*names: str, mimetype: str = "") -> bytes:
