@@ -13,7 +13,7 @@ from pathlib import Path
 
 log = logging.getLogger(__name__)
 
-_RAREST = 1 / 500
+_RAREST = 1 / 200
 """Share of passages below which a term counts as rare: a sample of some thousand cannot tell rarer ones apart."""
 
 
@@ -53,5 +53,5 @@ class CommonTerms:
         part.replace(path)
 
     def weight(self, terms: Sequence[str]) -> float:
-        """The weight of a word by its rarest term: 0 for one that is everywhere, about 6 for a rare one."""
+        """The weight of a word by its rarest term: 0 for one that is everywhere, 5.3 for a rare one."""
         return math.log(1 / max(_RAREST, min(self._shares.get(term, 0.0) for term in terms)))
