@@ -66,9 +66,10 @@ def sync(
     gone_documents = _remove_gone(manifest, survey.gone)
     files = sorted(survey.to_check.values(), key=lambda found: (found.size, found.path))  # first results early
     pipeline = _run_pipeline(manifest, store, encoder, settings, files, gone_documents, on_progress, stop)
-    on_progress(Progress("tidy", files_done=len(files), files_total=len(files)))
-    remove_orphans(manifest, store)
-    store.tidy()
+    if not stop.is_set():  # what an interrupted run leaves is invisible, and spares the next one its encoding
+        on_progress(Progress("tidy", files_done=len(files), files_total=len(files)))
+        remove_orphans(manifest, store)
+        store.tidy()
     tally = pipeline.tally
     documents, passages = manifest.counts()
     return SyncReport(

@@ -305,3 +305,25 @@ def test_change_under_watch_is_found_soon(library: Library, folder: Path) -> Non
         stop.set()
         watcher.join()
     assert library.status().watching == ""
+
+
+def test_interrupted_long_document_is_not_embedded_twice(settings: Settings, tiny: Path, tmp_path: Path) -> None:
+    """What was embedded of a long document before a stop is reused by the next run."""
+    folder = tmp_path / "long"
+    folder.mkdir()
+    text = "\n\n".join(f"Paragraph {n} tells about " + " ".join(f"thing{n}x{i}" for i in range(120)) for n in range(700))
+    (folder / "long.txt").write_text(text)
+    stop = threading.Event()
+
+    def stop_late(progress: Progress) -> None:
+        if progress.passages > 600:
+            stop.set()
+
+    with Library.open(settings, create=True, retriever=tiny) as library:
+        library.add_root(folder)
+        assert library.sync(on_progress=stop_late, stop=stop).documents == 0
+        counter = count_encoded(library)
+        report = library.sync()
+        assert report.documents == 1
+        assert counter.passages <= report.passages - 512
+        assert library._store.counts() == library._manifest.visible()
