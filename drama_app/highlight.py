@@ -108,45 +108,17 @@ def best_sentence(query: str, text: str) -> tuple[int, int] | None:
     return (best[1], best[2]) if best and best[0] > 0 else None
 
 
-def snippet(
-    text: str, sentence: tuple[int, int] | None, marks: tuple[tuple[int, int], ...], *, width: int = 240
-) -> str:
-    """Return at most `width` characters around the best sentence, white space folded, an ellipsis at each cut."""
-    start, end = sentence or (marks[0] if marks else (0, 0))
-    if end - start > width:
-        first = next((mark[0] for mark in marks if start <= mark[0] < end), start)
-        start = max(start, first - width // 3)
-    else:
-        start = max(0, start - (width - (end - start)) // 3) if end < len(text) else max(0, end - width)
-    start = _move_to_word(text, start)
-    folded = " ".join(text[start : start + 3 * width].split())
-    before = "…" if start > 0 and text[:start].strip() else ""
-    room = width - len(before)
-    if len(folded) <= room and not text[start + 3 * width :].strip():
-        return before + folded
-    folded = folded[: room - 1]
-    space = folded.rfind(" ", room // 2)
-    return before + (folded[:space] if space > 0 else folded).rstrip() + "…"
-
-
-def _move_to_word(text: str, start: int) -> int:
-    """Return the next beginning of a word, if there is one within 30 characters."""
-    if start <= 0 or text[start - 1].isspace():
-        return start
-    for position in range(start, min(start + 30, len(text))):
-        if text[position].isspace():
-            return position + 1
-    return start
-
-
 def _fold(text: str) -> _Folded:
     """Fold case and diacritics; Greek, Latin and Cyrillic accents go, vowel signs of Indic scripts stay."""
     if text.isascii():
         return _Folded(text.lower(), list(range(len(text) + 1)))
+    whole = text.translate(_FOLDS)
+    if len(whole) == len(text) and "\0" not in whole:
+        return _Folded(whole, list(range(len(text) + 1)))
     characters: list[str] = []
     places: list[int] = []
     for place, character in enumerate(text):
-        folded = _fold_character(character)
+        folded = _FOLDS[ord(character)].replace("\0", "")
         characters.append(folded)
         places.extend([place] * len(folded))
     places.append(len(text))
@@ -157,6 +129,22 @@ def _fold(text: str) -> _Folded:
 def _fold_character(character: str) -> str:
     parts = unicodedata.normalize("NFKD", character.casefold())
     return unicodedata.normalize("NFC", "".join(part for part in parts if not _is_accent(part)))
+
+
+class _Folds(dict[int, str]):
+    """Folded characters by code point, filled as they are met: `str.translate` then folds a text in one call.
+
+    What folds to nothing or to more than one character makes the text longer or shorter, or holds a zero character,
+    which no extracted text does: then places are counted one by one.
+    """
+
+    def __missing__(self, code: int) -> str:
+        folded = _fold_character(chr(code))
+        self[code] = folded if len(folded) == 1 else folded + "\0"
+        return self[code]
+
+
+_FOLDS = _Folds()
 
 
 def _is_accent(character: str) -> bool:
@@ -205,6 +193,7 @@ def _read_query(query: str) -> _Query:
     return _Query(tuple(phrases), frozenset(telling), stems, cores, frozenset(pieces))
 
 
+@lru_cache(maxsize=16)  # marks and best sentence of a passage are asked for one after the other
 def _find_marks(query: _Query, text: str) -> list[tuple[int, int, str]]:
     """Return the marks as (start, end, the query's word), in order, without overlaps."""
     folded = _fold(text)

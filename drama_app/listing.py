@@ -127,12 +127,14 @@ def describe_report(report: SyncReport) -> Iterator[str]:
     counts = {word: getattr(report, word) for word in ("added", "changed", "moved", "removed")}
     done = [f"{count:,} {word}" for word, count in counts.items() if count]
     yield f"{', '.join(done) or 'nothing changed'}; {describe_seconds(report.seconds)}"
-    yield f"{report.documents:,} documents with {report.passages:,} passages are searchable"
+    verb = "is" if report.documents == 1 else "are"
+    yield f"{count_of(report.documents, 'document')} with {count_of(report.passages, 'passage')} {verb} searchable"
     if report.passed_over:
-        yield f"{report.passed_over:,} files without text passed over (drama-app status --passed-over lists them)"
+        files = count_of(report.passed_over, "file")
+        yield f"{files} without text passed over (drama-app status --passed-over lists them)"
     yield from report.notes
     if report.failed:
-        yield f"{len(report.failed):,} {'file' if len(report.failed) == 1 else 'files'} failed:"
+        yield f"{count_of(len(report.failed), 'file')} failed:"
         yield from list_by_reason(report.failed, examples=EXAMPLES)
 
 
@@ -171,7 +173,7 @@ def describe_status(status: Status) -> Iterator[str]:
     for name, root in zip(names, status.roots, strict=True):
         synced = _describe_date(root.synced) if root.synced else "never"
         padded = name + " " * (width - cell_len(name))
-        counts = f"{root.documents:,} documents, {root.passages:,} passages"
+        counts = f"{count_of(root.documents, 'document')}, {count_of(root.passages, 'passage')}"
         yield f"  {padded}  {counts}, {root.state}, synced {synced}"
 
 
@@ -179,6 +181,11 @@ def _list_counts(counts: Mapping[str, int]) -> str:
     most = Counter(counts).most_common(12)
     rest = f", and {len(counts) - len(most)} more" if len(counts) > len(most) else ""
     return ", ".join(f"{clean_for_terminal(name) or 'unknown'} {count:,}" for name, count in most) + rest or "-"
+
+
+def count_of(number: int, noun: str) -> str:
+    """Returns "1 file", "2 files"."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def describe_bytes(size: int) -> str:

@@ -26,6 +26,8 @@ _UNSAFE = re.compile(
     "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f]"
 )
+_STYLE = re.compile(r"\x1b\[[0-9;]*m")
+_FILLING = re.compile(r" (?: |\x1b\[[0-9;]*m)*$", re.MULTILINE)
 _UNSAFE_IN_TEXT = re.compile(_UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 
 
@@ -48,6 +50,10 @@ def _replace(match: re.Match[str]) -> str:
     if code < 0xA0 or 0xD800 <= code <= 0xDFFF:
         return "\ufffd"
     return ""
+
+
+def _keep_styles(filling: re.Match[str]) -> str:
+    return "".join(_STYLE.findall(filling.group()))
 
 
 def wants_color(choice: str, stream: TextIO, environment: Mapping[str, str]) -> bool:
@@ -103,8 +109,11 @@ class Output:
     def show(self, *renderables: "RenderableType") -> None:
         """Writes what `listing` made for a person; with styles if stdout shows them."""
         console = self.console()
-        for renderable in renderables:
-            console.print(renderable, soft_wrap=False)
+        with console.capture() as shown:
+            for renderable in renderables:
+                console.print(renderable, soft_wrap=False)
+        # rich fills each line up to the right edge: noise in a pipe, and in what a person copies from a terminal.
+        self.stdout.write(_FILLING.sub(_keep_styles, shown.get()))
 
     def console(self) -> "Console":
         """The rich console of stdout; no markup, no emoji codes, no guessing at what to highlight."""

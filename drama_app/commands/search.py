@@ -54,6 +54,8 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
         raise UsageError("-0 goes with --paths")
     with Library.open(settings) as library:
         results = _find(library, arguments)
+        if not results.hits:
+            _hint(library, arguments, output)
         if not (arguments.json or arguments.jsonl or arguments.paths):
             if output.for_person:
                 results = library.mark_sentences(results)
@@ -71,7 +73,7 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
 
 def _find(library: "Library", arguments: argparse.Namespace) -> Results:
     filters = Filters(
-        folders=tuple(Path(folder).expanduser().absolute() for folder in arguments.folders),
+        folders=tuple(_follow(Path(folder)) for folder in arguments.folders),
         types=tuple(name.lower().removeprefix(".") for name in arguments.types),
         languages=tuple(name.lower() for name in arguments.lang),
         since=arguments.since,
@@ -83,6 +85,31 @@ def _find(library: "Library", arguments: argparse.Namespace) -> Results:
     return library.search(
         arguments.query, mode=arguments.mode, limit=arguments.limit, filters=filters, passages=arguments.passages or 3
     )
+
+
+def _follow(path: Path) -> Path:
+    """Returns the path as the index knows it: absolute, without links, there or not.
+
+    Raises:
+        UsageError: it is a circle of links.
+    """
+    try:
+        return path.expanduser().resolve()
+    except (OSError, RuntimeError) as error:
+        raise UsageError(f"{path} cannot be followed: it is a circle of links") from error
+
+
+def _hint(library: "Library", arguments: argparse.Namespace, output: Output) -> None:
+    """Says which condition may have left nothing."""
+    roots = library.roots()
+    for name in arguments.folders:
+        folder = _follow(Path(name))
+        if not any(folder.is_relative_to(root) or root.is_relative_to(folder) for root in roots):
+            output.note(f"{name} is in no indexed folder; `drama-app status` lists them")
+        elif not folder.exists():
+            output.note(f"{name} does not exist")
+    if arguments.types or arguments.lang:
+        output.note("`drama-app status` lists the types and languages that are indexed")
 
 
 def _show(results: Results, arguments: argparse.Namespace, output: Output) -> None:

@@ -163,3 +163,19 @@ def test_a_name_with_a_number_sign_is_itself(tmp_path: Path) -> None:
 
     assert split_page(str(tmp_path / "a#2")) == (tmp_path / "a#2", None)
     assert split_page(str(tmp_path / "b.pdf#2")) == (tmp_path / "b.pdf", 2)
+
+
+def test_a_condition_that_no_file_can_meet_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder that was never indexed is told from a question without an answer."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "bees.txt").write_text("Bees dance on the comb.", encoding="utf-8")
+    link = tmp_path / "link"
+    link.symlink_to(folder)
+    cli.main(["index", str(folder), "--json"])
+    capsys.readouterr()
+
+    assert cli.main(["search", "bees", "--in", str(link), "--paths"]) == 0
+    assert capsys.readouterr().out == f"{folder / 'bees.txt'}\n"
+    assert cli.main(["search", "bees", "--in", str(tmp_path / "other")]) == 1
+    assert "is in no indexed folder" in capsys.readouterr().err

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drama_app.highlight import best_sentence, mark_words, snippet
+from drama_app.highlight import best_sentence, mark_words
 
 
 def marked(query: str, text: str) -> list[str]:
@@ -39,16 +39,6 @@ def test_marks(query: str, text: str, expected: list[str]) -> None:
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.text(max_size=40), st.text(max_size=200))
-def test_marks_are_in_order_and_inside(query: str, text: str) -> None:
-    """Whatever the text, marks lie inside it, in order, without overlaps; snippets stay within their width."""
-    last = 0
-    for start, end in mark_words(query, text):
-        assert last <= start < end <= len(text)
-        last = end
-    assert len(snippet(text, best_sentence(query, text), mark_words(query, text), width=60)) <= 60
-
-
 def test_offsets_hold_where_folding_changes_lengths() -> None:
     """Letters that fold to two characters do not shift later marks."""
     assert marked("Wasser", "ßßß İİİ ﬁﬁ Wasser") == ["Wasser"]
@@ -61,18 +51,6 @@ def test_best_sentence_holds_the_most() -> None:
 
     assert text[start:end] == "The boiling point of water depends on pressure."
     assert best_sentence("zebra", text) is None
-
-
-def test_snippet_shows_the_sentence() -> None:
-    """The snippet holds the sentence, folded to one line, with an ellipsis at each cut."""
-    text = "First filler here. " * 30 + "The answer\nis  forty two. " + "Last filler here. " * 30
-    sentence = best_sentence("forty two answer", text)
-    shown = snippet(text, sentence, mark_words("forty two", text), width=120)
-
-    assert "The answer is forty two." in shown
-    assert shown.startswith("…")
-    assert shown.endswith("…")
-    assert len(shown) <= 120
 
 
 def test_fast_enough() -> None:

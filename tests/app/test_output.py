@@ -10,6 +10,7 @@ from rich.console import Console
 
 from drama_app.listing import describe_report, shorten_path, show_results
 from drama_app.output import (
+    Output,
     clean_for_terminal,
     cut_snippet,
     describe_time,
@@ -95,6 +96,25 @@ def test_wide_characters_keep_to_the_width(width: int) -> None:
     shown = render(results("/tmp/合同.txt", "房东应当在合同终止后退还押金。" * 12, heading="第一章"), width=width)
 
     assert max(cell_len(line.rstrip()) for line in shown.splitlines()) <= width
+
+
+@pytest.mark.parametrize("color", ["never", "always"])
+def test_no_line_ends_in_spaces(color: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is piped or copied carries no filling up to the right edge, with styles or without."""
+    found = results("/d/a.pdf", "Bees dance on the comb. " * 20)
+
+    Output(color=color).show(*show_results(found, links=False, explain=True))
+    lines = re.sub("\x1b\\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+
+    assert len(lines) > 5
+    assert [line for line in lines if line != line.rstrip()] == []
+
+
+def test_one_of_a_thing_is_not_many() -> None:
+    """A single document with a single passage reads as one."""
+    report = SyncReport(1, 1, 1, 0, 0, 0, (), 0, 0.1, ())
+
+    assert "1 document with 1 passage is searchable" in list(describe_report(report))
 
 
 def test_newlines_in_names_are_pictures_and_in_text_lines() -> None:

@@ -81,7 +81,7 @@ def test_single_source_modes_keep_its_order(mode, expected):
 )
 def test_exact_match_comes_first(query, text):
     """What holds the phrase, the code or the name as written stands above what is nearer in meaning."""
-    keywords = [Candidate(2, 0, 4.0, 0.5), Candidate(3, 0, 5.0, 0.5)]
+    keywords = [Candidate(2, 0, 4.0, 1.0), Candidate(3, 0, 5.0, 0.5)]
     texts = {(2, 0): text, (3, 0): "error 1234 of the fox that was brown"}
     fused = fuse(query, meaning(d1=0.9, d3=0.8, d2=0.0), keywords, scale=SCALE, texts=texts)
 
