@@ -1,4 +1,4 @@
-"""Where a query's words stand in a passage, its best sentence, and a short piece of text around them.
+"""Where a query's words stand in a passage, and which of its sentences is the best.
 
 Owns matching by form: without case and diacritics, and with other endings. It knows nothing of meaning or of how
 a passage was found; offsets are those of the text as given, whatever case folding does to its length.

@@ -1,4 +1,4 @@
-"""Promises of marks, best sentence and snippet."""
+"""Promises of marks and of the best sentence."""
 
 import time
 
@@ -39,6 +39,17 @@ def test_marks(query: str, text: str, expected: list[str]) -> None:
 
 
 @settings(max_examples=300, deadline=None)
+@given(st.text(max_size=40), st.text(max_size=200))
+def test_marks_are_in_order_and_inside(query: str, text: str) -> None:
+    """Whatever the text, marks lie inside it, in order, without overlaps; so does the best sentence."""
+    last = 0
+    for start, end in mark_words(query, text):
+        assert last <= start < end <= len(text)
+        last = end
+    sentence = best_sentence(query, text)
+    assert sentence is None or 0 <= sentence[0] < sentence[1] <= len(text)
+
+
 def test_offsets_hold_where_folding_changes_lengths() -> None:
     """Letters that fold to two characters do not shift later marks."""
     assert marked("Wasser", "ßßß İİİ ﬁﬁ Wasser") == ["Wasser"]
