@@ -85,7 +85,13 @@ class _State:
 
     def rest(self, report: SyncReport) -> None:
         """What holds when a sync is done."""
-        self.say(f"up to date: {report.documents:,} documents, 0 pending{_failures(report)}")
+        self.say(f"up to date: {report.documents:,} documents, 0 pending{self._failures(report)}")
+
+    def _failures(self, report: SyncReport) -> str:
+        line = f", {self._manifest.number_of('failed'):,} failed"
+        if report.failed:
+            line += f" (for example {report.failed[-1].path.name}: {report.failed[-1].reason})"
+        return line
 
     def follow(
         self, on_progress: Callable[[Progress], None] | None, since: float
@@ -104,10 +110,3 @@ class _State:
                 on_progress(progress)
 
         return report
-
-
-def _failures(report: SyncReport) -> str:
-    if not report.failed:
-        return ", 0 failed"
-    newest = report.failed[-1]
-    return f", {len(report.failed):,} failed (for example {newest.path.name}: {newest.reason})"

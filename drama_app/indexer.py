@@ -34,6 +34,8 @@ class Survey:
     to_check: dict[Path, Found] = field(default_factory=dict)
     gone: set[Path] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
+    roots: list[Path] = field(default_factory=list)
+    """Roots that were walked whole; up to date when all that was found is indexed."""
 
 
 def sync(
@@ -70,6 +72,8 @@ def sync(
         on_progress(Progress("tidy", files_done=len(files), files_total=len(files)))
         remove_orphans(manifest, store)
         store.tidy()
+        for root in survey.roots:
+            manifest.mark_root(root, state="ok", device=None, synced=time.time())
     tally = pipeline.tally
     documents, passages = manifest.counts()
     return SyncReport(
@@ -79,12 +83,21 @@ def sync(
         changed=tally.changed,
         removed=max(0, len(survey.gone) - tally.moved),
         moved=tally.moved,
-        failed=manifest.skipped("failed"),
+        failed=_failed(manifest, changed),
         passed_over=tally.passed_over,
         seconds=time.monotonic() - started,
         notes=(*survey.notes, *(f"{path} keeps changing: it is read when it rests" for path in tally.unsettled)),
         stopped=stop.is_set(),
     )
+
+
+def _failed(manifest: Manifest, below: Collection[Path] | None) -> tuple[Skipped, ...]:
+    """The files without text at and below some paths; None means everywhere."""
+    failed = manifest.skipped("failed")
+    if below is None:
+        return failed
+    wanted = set(below)
+    return tuple(each for each in failed if not wanted.isdisjoint((each.path, *each.path.parents)))
 
 
 def remove_orphans(manifest: Manifest, store: PassageStore) -> None:
@@ -144,7 +157,8 @@ def _run_pipeline(
         if unsettled and not stop.wait(SETTLE_SECONDS):
             wanted = set(unsettled)
             pipeline.run([found for found in files if found.path in wanted])
-    manifest.put(pending=str(len(pipeline.tally.unsettled)))
+    left = len(files) - pipeline.tally.done if stop.is_set() else 0
+    manifest.put(pending=str(max(0, left) + len(pipeline.tally.unsettled)))
     return pipeline
 
 
@@ -180,8 +194,9 @@ def _survey_paths(
             survey.gone |= known.keys()
         else:
             _compare(manifest, survey, path, rules, known, stop)
-            if path == root and not stop.is_set():
-                manifest.mark_root(root, state="ok", device=_device(root), synced=time.time())
+            if path == root:
+                survey.roots.append(root)
+                manifest.mark_root(root, state="incomplete", device=_device(root), synced=None)
     return survey
 
 

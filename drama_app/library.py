@@ -88,7 +88,7 @@ class Library:
             yes: Agree to a whole home folder, drive or system folder.
 
         Returns:
-            The root as it is kept: absolute, without links.
+            The path as it is kept: absolute, without links. Inside another root it is part of that one.
 
         Raises:
             UsageError: there is nothing to index there, or too much by accident.
@@ -98,7 +98,10 @@ class Library:
         settings = self._settings
         own = (settings.data_folder, settings.config_folder, settings.state_folder, settings.cache_folder)
         root = check_root(path, yes=yes, own=own)
-        self._manifest.add_root(root, hidden=hidden, ignore=ignore)
+        if any(above in root.parents for above in self.roots()):
+            self._manifest.include(root)  # a root above follows it already
+        else:
+            self._manifest.add_root(root, hidden=hidden, ignore=ignore)
         return root
 
     def sync(

@@ -184,7 +184,7 @@ class Manifest:
                 self._connection.execute("UPDATE roots SET hidden = ? WHERE path = ?", (hidden, raw))
             if ignore is not None:
                 self._connection.execute("UPDATE roots SET ignore = ? WHERE path = ?", ("\n".join(ignore), raw))
-            self._connection.execute(f"DELETE FROM excluded WHERE {_BELOW}", _below(path))
+            self.include(path)
 
     def remove_root(self, path: Path) -> bool:
         """Stops following `path`. True if it was a root."""
@@ -204,6 +204,11 @@ class Manifest:
         """Leaves `path` out of every later sync, until it is added as a root."""
         with self.transaction():
             self._connection.execute("INSERT OR IGNORE INTO excluded VALUES (?)", (os.fsencode(path),))
+
+    def include(self, path: Path) -> None:
+        """Wants again what was forgotten at and below a path."""
+        with self.transaction():
+            self._connection.execute(f"DELETE FROM excluded WHERE {_BELOW}", _below(path))
 
     def excluded(self) -> frozenset[Path]:
         """What a person asked to forget."""

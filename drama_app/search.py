@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drama_app.errors import UsageError
+from drama_app.errors import IndexDamagedError, UsageError
 from drama_app.highlight import best_sentence, mark_words
 from drama_app.manifest import DocumentRow, FileRow, Manifest, passes
 from drama_app.records import Filters, Hit, Mode, Passage, PassageHit, Results
@@ -67,6 +67,8 @@ class Searcher:
             texts={key: row.passage.text for key, row in known.items()},
         )
         hits = self._describe(query, fused, limit=limit, passages=passages, filters=filters, known=known)
+        if not fused:
+            self._check_passages()
         hopeless = not hits or rank.is_hopeless(fused, keywords, scale)
         return Results(query, mode, tuple(hits), hopeless, time.monotonic() - started)
 
@@ -156,6 +158,11 @@ class Searcher:
         wanted = keys[:LOOKED_UP] + [key for key in keys[LOOKED_UP:] if key in listed]
         rows = self._store().passages(wanted, vectors=True)
         return {(row.document, row.passage.ordinal): row for row in rows}
+
+    def _check_passages(self) -> None:
+        """Tells an index that lost its passages from one in which nothing matches."""
+        if self._manifest.counts()[1] and not self._store().count():
+            raise IndexDamagedError("the passages of the index are gone: run `drama-app index` to make them again")
 
     def _draw_sample(self) -> "Vectors | None":
         """Vectors of passages in general; drawn anew when the index has grown or shrunk by a tenth."""

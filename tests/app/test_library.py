@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from drama_app.config import Settings
-from drama_app.errors import NoIndexError, RetrieverError, UsageError
+from drama_app.errors import IndexDamagedError, NoIndexError, RetrieverError, UsageError
 from drama_app.library import Library
 from drama_app.records import Filters, Progress
 from tests.tiny_retriever import make_tiny_retriever
@@ -327,3 +327,37 @@ def test_interrupted_long_document_is_not_embedded_twice(settings: Settings, tin
         assert report.documents == 1
         assert counter.passages <= report.passages - 512
         assert library._store.counts() == library._manifest.visible()
+
+
+def test_interrupted_sync_does_not_look_complete(library: Library, folder: Path) -> None:
+    """After a stop the root is incomplete and what is left counts as pending; the next sync settles both."""
+    for number in range(200):
+        (folder / f"{number}.txt").write_text(f"note {number} " * 40)
+    stop = threading.Event()
+    library.sync(on_progress=lambda progress: stop.set() if progress.passages > 60 else None, stop=stop)
+    status = library.status()
+    assert status.roots[0].state == "incomplete"
+    assert 0 < status.pending <= 200
+    library.sync()
+    assert library.status().roots[0].state == "ok"
+    assert library.status().pending == 0
+
+
+def test_failures_are_told_of_the_paths_asked_for(library: Library, folder: Path) -> None:
+    """Indexing one folder does not repeat the failures of the others."""
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing follows")
+    assert len(library.sync().failed) == 1
+    assert library.sync([folder / "mail"]).failed == ()
+    assert len(library.sync([folder]).failed) == 1
+
+
+def test_lost_passages_are_told_and_made_again(library: Library, settings: Settings) -> None:
+    """An index whose passages were deleted says so instead of finding nothing, and the next sync repairs it."""
+    shutil.rmtree(settings.data_folder / "index" / "passages")
+    with Library.open(settings) as damaged:
+        with pytest.raises(IndexDamagedError, match="drama-app index"):
+            damaged.search("waggle dance")
+        assert damaged.check() != []
+        damaged.sync()
+        assert damaged.search("waggle dance").hits
+        assert damaged.check() == []
