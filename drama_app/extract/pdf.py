@@ -28,6 +28,7 @@ MAX_TITLE_LINES = 3
 
 _NOT_WORD = re.compile(r"[\W_]+")
 _TEXTLESS_ANNOTATIONS = frozenset({"/Link", "/Popup", "/Movie", "/Sound", "/Screen", "/PrinterMark", "/TrapNet"})
+_GLYPH_NAMES = re.compile(r"(?:/(?:g|cid|glyph|G|c|uni)\d+){4,}")
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -40,6 +41,8 @@ class _Pages:
     """Texts of form fields and comments, a list a page."""
     scanned: int = 0
     broken: int = 0
+    nameless: int = 0
+    """Pages whose fonts do not tell which letters their glyphs are."""
 
 
 def read_pdf(source: Source) -> Document:
@@ -90,6 +93,9 @@ def _read_pages(reader: "PdfReader") -> _Pages:
         try:
             page = reader.pages[index]
             text = clean_text(page.extract_text()) if total < MAX_CHARACTERS else ""
+            if is_glyph_names(text):
+                text, found.nameless = "", found.nameless + 1
+                continue
             remarks = list(_list_remarks(page, text))
             found.scanned += not text.strip() and _has_picture(page)
         except ExtractionError:
@@ -97,10 +103,17 @@ def _read_pages(reader: "PdfReader") -> _Pages:
         except Exception as error:  # pypdf raises anything on broken pages, and the other pages may be whole
             _LOGGER.debug("page %d cannot be read: %s", index + 1, error)
             found.broken += 1
-        total += len(text)
-        found.lines.append(split_page(text))
-        found.remarks.append(remarks)
+        finally:
+            total += len(text)
+            found.lines.append(split_page(text))
+            found.remarks.append(remarks)
     return found
+
+
+def is_glyph_names(text: str) -> bool:
+    """Whether a page's text is mostly names such as "/g18/g152", which stand for letters that the font keeps secret."""
+    named = sum(len(match) for match in _GLYPH_NAMES.findall(text))
+    return named > len(text) / 2
 
 
 def _add_pages(builder: TextBuilder, pages: _Pages, outline: dict[int, list[tuple[int, str]]]) -> None:
@@ -258,6 +271,9 @@ def _list_notes(pages: _Pages) -> list[str]:
         verb = "is" if pages.scanned == 1 else "are"
         notes.append(f"scanned: no text layer ({pages_text})" if whole else
                      f"{pages.scanned} of {pages_text} {verb} scanned: no text layer")  # fmt: skip
+    if pages.nameless:
+        of = f"{pages.nameless} of {_count(total, 'page')}"
+        notes.append(f"{of} cannot be read: the fonts do not tell which letters they show")
     if pages.broken:
         notes.append(f"{pages.broken} of {_count(total, 'page')} cannot be read: damaged")
     return notes

@@ -13,6 +13,7 @@ from pypdf.generic import (
 
 from drama_app.errors import ExtractionError
 from drama_app.extract import extract
+from drama_app.extract.pdf import is_glyph_names
 from drama_app.extract.reflow import drop_running, reflow, split_page
 from drama_app.extract.titles import choose_title
 
@@ -169,3 +170,10 @@ def test_running_headers_stand_once() -> None:
 def test_titles_left_by_programs_are_ignored(left: str) -> None:
     """A title that a program left behind is none, and the next candidate counts."""
     assert choose_title(left, "Über Bienen") == "Über Bienen"
+
+
+def test_glyph_names_are_no_text() -> None:
+    """A page that gives names of glyphs in place of letters is told from one that merely mentions a path."""
+    assert is_glyph_names("/g18/g152/g135/g148/g152/g139 /g135/g153/g3/g145")
+    assert not is_glyph_names("The file /g1/g2/g3/g4 lies in a folder with ordinary words around it.")
+    assert not is_glyph_names("")

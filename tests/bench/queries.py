@@ -119,7 +119,7 @@ def run(arguments: argparse.Namespace) -> None:
     rows = read_corpus(arguments.corpus, 200_000)
     encoder = open_retriever()
     vectors = encoder.encode_passages([row["text"][:1000] for row in rows[: arguments.encoded]])
-    questions = [row["text"].split(". ")[0][:120] for row in rows[-QUERIES:]]
+    questions = [row["text"].split(". ")[0][:60] for row in rows[-QUERIES:]]  # eight words or so
     held, seconds = 0, 0.0
     for size in arguments.sizes:
         seconds += grow(rows, vectors, held // PASSAGES_A_DOCUMENT, size // PASSAGES_A_DOCUMENT)
