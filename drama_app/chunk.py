@@ -44,6 +44,7 @@ _BORDERS = (
 )
 """Ever weaker places to cut; sentences stand third, graphemes come after the last."""
 
+
 class _Atom(NamedTuple):
     """A stretch that is not cut further, and how good a place its start is for a cut."""
 
@@ -159,9 +160,7 @@ def _list_marks(document: Document) -> list[_Mark]:
     return marks
 
 
-def _split(
-    text: str, start: int, end: int, *, ruler: Ruler, size: float, level: int, strength: int
-) -> Iterator[_Atom]:
+def _split(text: str, start: int, end: int, *, ruler: Ruler, size: float, level: int, strength: int) -> Iterator[_Atom]:
     """Yield a stretch whole if it is within the size, else its parts at the next weaker kind of border."""
     cost = ruler.measure(start, end)
     if cost <= size or level > len(_BORDERS):
@@ -223,9 +222,7 @@ def _refine(atom: _Atom, filled: float, *, ruler: Ruler, size: int) -> Iterable[
     """Cut an atom smaller where what waits before it is too little for a passage of its own."""
     if not 0 < filled < size / _TINY or filled + atom.cost <= _limit(filled, size) or atom.strength >= _HEADING:
         return (atom,)
-    return _split(
-        ruler.text, atom.start, atom.end, ruler=ruler, size=size / 2, level=0, strength=atom.strength
-    )
+    return _split(ruler.text, atom.start, atom.end, ruler=ruler, size=size / 2, level=0, strength=atom.strength)
 
 
 def _closes(pending: list[_Atom], filled: float, atom: _Atom, *, size: int) -> bool:

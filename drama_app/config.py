@@ -43,7 +43,7 @@ class Settings:
     """Holds the log file."""
     hidden: bool = _option(False, "index.hidden", "Index files and folders whose name starts with a dot.")
     ignore: tuple[str, ...] = _option(
-        (), "index.ignore", "More patterns to pass over, as in a .gitignore, for example [\"*.bak\", \"archive/\"]."
+        (), "index.ignore", 'More patterns to pass over, as in a .gitignore, for example ["*.bak", "archive/"].'
     )
     max_file_megabytes: int = _option(256, "index.max_file_megabytes", "Larger files are passed over, and said so.")
     workers: int = _option(0, "extraction.workers", "Processes that read files; 0 chooses by the number of cores.")

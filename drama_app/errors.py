@@ -1,12 +1,12 @@
 """The errors that drama shows a person: one sentence that says what to do, and an exit code.
 
-    DramaError                 2
-    |-- UsageError             2   the command line or the configuration is wrong
-    |-- NoIndexError           2   nothing has been indexed yet
-    |-- RetrieverError         2   a retriever folder was refused
-    |-- IndexDamagedError      2   the index on disk cannot be used as it is
-    |-- ExtractionError        -   one file gave no text: becomes a row, never ends a run
-    `-- Interrupted          130   the person stopped the run
+DramaError                 2
+|-- UsageError             2   the command line or the configuration is wrong
+|-- NoIndexError           2   nothing has been indexed yet
+|-- RetrieverError         2   a retriever folder was refused
+|-- IndexDamagedError      2   the index on disk cannot be used as it is
+|-- ExtractionError        -   one file gave no text: becomes a row, never ends a run
+`-- Interrupted          130   the person stopped the run
 """
 
 
@@ -45,7 +45,7 @@ class ExtractionError(DramaError):
         self.passed_over = passed_over
 
 
-class Interrupted(DramaError):
+class Interrupted(DramaError):  # noqa: N818  a person's wish is no error
     """The person stopped the run; what was finished stays."""
 
     exit_code = 130

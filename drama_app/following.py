@@ -93,9 +93,7 @@ class _State:
             line += f" (for example {report.failed[-1].path.name}: {report.failed[-1].reason})"
         return line
 
-    def follow(
-        self, on_progress: Callable[[Progress], None] | None, since: float
-    ) -> Callable[[Progress], None]:
+    def follow(self, on_progress: Callable[[Progress], None] | None, since: float) -> Callable[[Progress], None]:
         """A progress callback that keeps the line of state about once a second."""
         told = 0.0
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from drama_app.config import Settings
 from drama_app.embed import Encoder
 from drama_app.extract.pool import ExtractionPool
+from drama_app.ignore import IgnoreRules
 from drama_app.manifest import FileRow, Manifest, now_ns
 from drama_app.pipeline import Pipeline
 from drama_app.records import Progress, Skipped, SyncReport
-from drama_app.ignore import IgnoreRules
 from drama_app.scan import Found, Known, merge_roots, needs_check, root_is_gone, scan
 from drama_app.store import PassageStore
 
@@ -174,9 +174,7 @@ def rules_for(manifest: Manifest, settings: Settings, root: Path) -> IgnoreRules
     )
 
 
-def _survey_paths(
-    manifest: Manifest, settings: Settings, paths: Collection[Path], stop: threading.Event
-) -> Survey:
+def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path], stop: threading.Event) -> Survey:
     """Looks at roots, or at files and folders below them; one that is inside another is looked at once."""
     survey = Survey()
     devices = {row.path: row.device for row in manifest.roots()}

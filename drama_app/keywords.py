@@ -32,8 +32,22 @@ _HANGUL = regex.compile(r"\p{Hangul}")
 _ARABIC_PREFIX = regex.compile(r"^(?:[وف]?(?:[بك]?ال|لل)|[وفبكل](?=\w{4}))(?=\w{2})")
 _HEBREW_PREFIX = regex.compile(r"^ו?(?:[משה]|כש|[בכל])(?=\w{3})")
 _MARKS = regex.compile(r"[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u0640]+")
-_SPECIAL = str.maketrans({"ı": "i", "ł": "l", "đ": "d", "ø": "o", "æ": "ae", "œ": "oe", "ð": "d", "þ": "th",
-                          "ى": "ي", "ة": "ه", "ک": "ك", "ی": "ي"})
+_SPECIAL = str.maketrans(
+    {
+        "ı": "i",
+        "ł": "l",
+        "đ": "d",
+        "ø": "o",
+        "æ": "ae",
+        "œ": "oe",
+        "ð": "d",
+        "þ": "th",
+        "ى": "ي",
+        "ة": "ه",
+        "ک": "ك",
+        "ی": "ي",
+    }
+)
 _PHRASE = regex.compile(r"[\"“”„«»「『]([^\"“”„«»「」『』]+)[\"“”„«»」』]")
 
 

@@ -140,7 +140,15 @@ class Library:
         """Keeps the index true until `stop` is set: catches up first, then follows changes. Blocks."""
         from drama_app.following import follow
 
-        follow(self, self._manifest, self._settings, on_report=on_report, on_state=on_state, stop=stop, on_progress=on_progress)
+        follow(
+            self,
+            self._manifest,
+            self._settings,
+            on_report=on_report,
+            on_state=on_state,
+            stop=stop,
+            on_progress=on_progress,
+        )
 
     def forget(self, path: Path) -> int:
         """Removes a root, or leaves out a file or folder below one; returns how many files left the index."""
@@ -177,7 +185,9 @@ class Library:
         Raises:
             UsageError: the file is not in the index or has no such page.
         """
-        return self._searcher.similar(Path(os.path.realpath(path)), page=page, limit=limit, filters=filters or Filters())
+        return self._searcher.similar(
+            Path(os.path.realpath(path)), page=page, limit=limit, filters=filters or Filters()
+        )
 
     def mark_sentences(self, results: Results) -> Results:
         """The same results with the best sentence of each passage chosen by meaning where no word matched."""
@@ -260,7 +270,9 @@ class Library:
         from drama_app.retriever import default_retriever_folder, open_retriever_folder
 
         installed = sorted((self._settings.data_folder / "retrievers").glob("*/retriever.json"))
-        return [open_retriever_folder(folder) for folder in (default_retriever_folder(), *(p.parent for p in installed))]
+        return [
+            open_retriever_folder(folder) for folder in (default_retriever_folder(), *(p.parent for p in installed))
+        ]
 
     # --- inside ----------------------------------------------------------------------------------------------
 

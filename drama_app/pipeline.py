@@ -8,7 +8,6 @@ after it has reused its vectors.
 """
 
 import hashlib
-import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -334,9 +333,7 @@ def fold_repeats(passages: list[Passage]) -> list[Passage]:
 def replace_stat(found: Found) -> Found:
     """The file as it is now: the scan may be hours old in a long run."""
     now = found.path.lstat()
-    return replace(
-        found, size=now.st_size, mtime_ns=now.st_mtime_ns, ctime_ns=now.st_ctime_ns, inode=now.st_ino
-    )
+    return replace(found, size=now.st_size, mtime_ns=now.st_mtime_ns, ctime_ns=now.st_ctime_ns, inode=now.st_ino)
 
 
 def _same_stat(found: Found) -> bool:

@@ -187,7 +187,7 @@ class RootStatus:
     synced: float | None
     """Seconds since 1970 of the last complete sync."""
     state: str
-    """"ok", "incomplete" (a sync was interrupted or is under way), "missing" (unplugged or unmounted), "never synced"."""
+    """"ok", "never synced", "incomplete" (a sync was interrupted or is under way), "missing" (unplugged, unmounted)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -377,6 +377,7 @@ def _coverage(words: Sequence[Sequence[str]], weights: Sequence[float], terms: s
     """The share of the words' weight that `terms` holds; a word is held if any of its terms is."""
     held = f" {terms} "
     whole = sum(weights) or 1.0
-    return sum(
-        weight for word, weight in zip(words, weights, strict=True) if any(f" {term} " in held for term in word)
-    ) / whole
+    return (
+        sum(weight for word, weight in zip(words, weights, strict=True) if any(f" {term} " in held for term in word))
+        / whole
+    )

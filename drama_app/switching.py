@@ -139,8 +139,12 @@ def _fill(
         spent = time.monotonic() - started
         on_progress(
             Progress(
-                "index", files_done=done, files_total=len(missing), passages=passages,
-                passages_per_second=passages / spent, seconds_left=spent / done * (len(missing) - done),
+                "index",
+                files_done=done,
+                files_total=len(missing),
+                passages=passages,
+                passages_per_second=passages / spent,
+                seconds_left=spent / done * (len(missing) - done),
             )
         )
     target.tidy(force=True)

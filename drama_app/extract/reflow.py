@@ -31,7 +31,7 @@ _DROPPED_CAPITAL = re.compile(r"(?m)^([B-HJ-Z])[ ]?\n(?=[a-z]{2})")
 _ITEM = re.compile(
     r"(?:[•◦▪▫●○■□◆◇►▶※‣∙·*–—-]|\(?(?:\d{1,3}(?:\.\d{1,3})*|[a-zA-Z]|[ivx]{1,5})[.)]|\d{1,2}(?:\.\d{1,2})+)\s"
 )
-_SENTENCE_END = tuple(".!?:;。！？।؟…”\"»")
+_SENTENCE_END = tuple('.!?:;。！？।؟…”"»')
 _HYPHENS = "-\u2010\u00ad"
 _DENSE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uff60\u3001-\u301f\U00020000-\U0003ffff]")
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")

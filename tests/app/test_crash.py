@@ -29,7 +29,9 @@ with Library.open(load_settings(), create=True, retriever=Path(sys.argv[2])) as 
 def write(folder: Path, name: str, rng: random.Random) -> None:
     """A file of one to some thousand sentences, each with a word of its own to search by."""
     sentences = rng.choice([1, 3, 40, 400])
-    text = " ".join(f"Sentence {rng.randrange(10**9)} of {name} tells about {rng.choice('abcdefgh') * 5}." for _ in range(sentences))
+    text = " ".join(
+        f"Sentence {rng.randrange(10**9)} of {name} tells about {rng.choice('abcdefgh') * 5}." for _ in range(sentences)
+    )
     (folder / name).write_text(text, encoding="utf-8")
 
 

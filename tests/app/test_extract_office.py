@@ -35,9 +35,7 @@ def make_docx(path: Path, body: str, **parts: str) -> Path:
     word = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
     office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
     package = "http://schemas.openxmlformats.org/package/2006/relationships"
-    relations = "".join(
-        f'<Relationship Id="r{name}" Type="{office}/{name}" Target="{name}.xml"/>' for name in parts
-    )
+    relations = "".join(f'<Relationship Id="r{name}" Type="{office}/{name}" Target="{name}.xml"/>' for name in parts)
     members: dict[str, str | bytes] = {
         "[Content_Types].xml": "<Types/>",
         "_rels/.rels": f'<Relationships xmlns="{package}"><Relationship Id="a" Type="{office}/officeDocument" '
@@ -110,7 +108,7 @@ def test_word_headings_follow_styles_of_any_name(tmp_path: Path) -> None:
 def test_word_reads_what_is_hidden_in_the_markup(tmp_path: Path) -> None:
     """Insertions, content controls, text boxes, notes and comments are text; deletions are not."""
     body = (
-        f'<w:p>{run("kept ")}<w:ins>{run("inserted")}</w:ins><w:del><w:r><w:delText>gone</w:delText></w:r></w:del>'
+        f"<w:p>{run('kept ')}<w:ins>{run('inserted')}</w:ins><w:del><w:r><w:delText>gone</w:delText></w:r></w:del>"
         '<w:r><w:footnoteReference w:id="2"/></w:r><w:r><w:commentReference w:id="0"/></w:r></w:p>'
         f"<w:sdt><w:sdtContent><w:p>{run('controlled')}</w:p></w:sdtContent></w:sdt>"
         f"<w:p><w:r><w:pict><w:txbxContent><w:p>{run('boxed')}</w:p></w:txbxContent></w:pict></w:r></w:p>"
@@ -214,7 +212,7 @@ def make_epub(path: Path, **extra: str) -> Path:
         '<spine><itemref idref="two"/><itemref idref="one"/></spine></package>',
         "o/one.xhtml": "<html><head><title/></head><body><p>last words</p></body></html>",
         "o/two.xhtml": "<html><body><h2>Beginning</h2><p>first words</p></body></html>",
-        "o/toc.ncx": '<ncx><navPoint><navLabel><text>The End</text></navLabel>'
+        "o/toc.ncx": "<ncx><navPoint><navLabel><text>The End</text></navLabel>"
         '<content src="one.xhtml"/></navPoint></ncx>',
     }
     return make_zip(path, {**members, **extra})

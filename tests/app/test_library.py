@@ -26,7 +26,9 @@ def folder(tmp_path: Path) -> Path:
     (folder / "bees.md").write_text("# Bees\n\nThe waggle dance tells other bees where the nectar is.\n")
     (folder / "rent.txt").write_text("Der Vermieter darf die Miete nur mit Zustimmung des Mieters erhöhen.\n")
     (folder / "tea.html").write_text("<title>Tea</title><p>绿茶要用八十度的水冲泡，不宜用滚开的水。</p>")
-    (folder / "mail" / "trip.eml").write_text("Subject: Trip\nFrom: a@example.org\n\nThe train leaves at noon, code QX-4711.\n")
+    (folder / "mail" / "trip.eml").write_text(
+        "Subject: Trip\nFrom: a@example.org\n\nThe train leaves at noon, code QX-4711.\n"
+    )
     return folder
 
 
@@ -311,7 +313,9 @@ def test_interrupted_long_document_is_not_embedded_twice(settings: Settings, tin
     """What was embedded of a long document before a stop is reused by the next run."""
     folder = tmp_path / "long"
     folder.mkdir()
-    text = "\n\n".join(f"Paragraph {n} tells about " + " ".join(f"thing{n}x{i}" for i in range(120)) for n in range(700))
+    text = "\n\n".join(
+        f"Paragraph {n} tells about " + " ".join(f"thing{n}x{i}" for i in range(120)) for n in range(700)
+    )
     (folder / "long.txt").write_text(text)
     stop = threading.Event()
 

@@ -78,7 +78,8 @@ def test_files_cannot_reach_the_terminal(tmp_path: Path, tiny: Path) -> None:
     """A file full of escape sequences, with a name full of them, is shown without any."""
     folder = tmp_path / "files"
     folder.mkdir()
-    attack = "waggle \x1b[2J\x1b]0;owned\x07\x1b]8;;http://192.0.2.1\x1b\\link\x1b]8;;\x1b\\ \x9b31m \x90q\x9c \u202egnp.exe [red]x[/red]"
+    link = "\x1b]8;;http://192.0.2.1\x1b\\link\x1b]8;;\x1b\\"
+    attack = f"waggle \x1b[2J\x1b]0;owned\x07{link} \x9b31m \x90q\x9c \u202egnp.exe [red]x[/red]"
     (folder / "evil\x1b[31m\n\x9b2Jname.md").write_text(f"# {attack}\n\n{attack} dance of the bees\n")
     (folder / "bad\x1b]0;x\x07.pdf").write_bytes(b"%PDF-1.4 nothing")
     shown = ""
@@ -96,6 +97,8 @@ def test_files_cannot_reach_the_terminal(tmp_path: Path, tiny: Path) -> None:
 
     assert "waggle" in shown
     assert "[red]x[/red]" in shown
-    unsafe = {character for character in shown if (ord(character) < 32 and character != "\n") or 127 <= ord(character) < 160}
+    unsafe = {
+        character for character in shown if (ord(character) < 32 and character != "\n") or 127 <= ord(character) < 160
+    }
     assert unsafe == set()
     assert "\u202e" not in shown

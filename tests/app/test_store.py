@@ -19,7 +19,9 @@ ROOT = Path(__file__).resolve().parents[2]
 DIM = 16
 
 
-def passage(text: str, ordinal: int = 0, *, language: str = "en", heading: str = "", page: int | None = None) -> Passage:
+def passage(
+    text: str, ordinal: int = 0, *, language: str = "en", heading: str = "", page: int | None = None
+) -> Passage:
     """A passage at made-up offsets."""
     start = ordinal * 100
     return Passage(ordinal, start, start + len(text), text, page, None, heading, language)
@@ -44,7 +46,7 @@ def passages(tmp_path: Path) -> PassageStore:
 
 def test_a_passage_comes_back_as_it_went_in(passages: PassageStore) -> None:
     """Every field survives, absent pages and quotes included; vectors come back at length 1."""
-    rows = [passage("it's \"so\"", 0, heading="A › B", page=3, language="de"), passage("第二段", 1, language="zh")]
+    rows = [passage('it\'s "so"', 0, heading="A › B", page=3, language="de"), passage("第二段", 1, language="zh")]
     passages.add(7, rows, vectors(1, 2) * 5)
 
     stored = passages.document_passages(7)
@@ -94,7 +96,8 @@ def test_filters_apply_before_the_best_are_chosen(
         assert passages._table.index_stats(passage_table.VECTOR_INDEX)
     query = vectors(1)[0]
 
-    for filters in ({"documents": {6000, 70_000}}, {"languages": ("x'y",)}, {"documents": set(range(2500, 9000)) - {7000}, "languages": ("x'y", "'")}):  # fmt: skip
+    many = {"documents": set(range(2500, 9000)) - {7000}, "languages": ("x'y", "'")}
+    for filters in ({"documents": {6000, 70_000}}, {"languages": ("x'y",)}, many):
         assert [each.key for each in passages.nearest(query, limit=10, **filters)] == [(6000, 0)]
         assert [each.key for each in passages.keywords("common", limit=10, **filters)] == [(6000, 0)]
     assert passages.nearest(query, limit=10, documents=set()) == []
@@ -129,7 +132,9 @@ def test_runs_of_documents_select_what_lists_do(passages: PassageStore, document
     assert passages.document_ids() == set(range(120)) - set(documents)
 
 
-@pytest.mark.parametrize("query", ["it's", "'; DROP TABLE passages; --", '"', "a OR b AND (", "*", "\x00", "%_\\", "  "])
+@pytest.mark.parametrize(
+    "query", ["it's", "'; DROP TABLE passages; --", '"', "a OR b AND (", "*", "\x00", "%_\\", "  "]
+)
 def test_no_query_is_taken_for_code(passages: PassageStore, query: str) -> None:
     """Quotes, operators and control characters are text."""
     fill(passages, 3)
@@ -140,7 +145,9 @@ def test_no_query_is_taken_for_code(passages: PassageStore, query: str) -> None:
 
 def test_a_quoted_phrase_is_demanded(passages: PassageStore) -> None:
     """Passages with the words in another order are left out."""
-    passages.add(1, [passage("the lost bicycle of the mayor"), passage("bicycle lost, the mayor said", 1)], vectors(1, 2))
+    passages.add(
+        1, [passage("the lost bicycle of the mayor"), passage("bicycle lost, the mayor said", 1)], vectors(1, 2)
+    )
 
     assert {each.key for each in passages.keywords("lost bicycle", limit=5)} == {(1, 0), (1, 1)}
     assert [each.key for each in passages.keywords('"Lost bicycle"', limit=5)] == [(1, 0)]
@@ -290,7 +297,8 @@ print("ready", flush=True)
 number = max(target.document_ids(), default=0)
 while True:
     number += 1
-    target.add_many((number * 10 + n, [passage(f"text {number}", o) for o in range(4)], vectors(*range(4))) for n in range(3))
+    passages = [passage(f"text {number}", ordinal) for ordinal in range(4)]
+    target.add_many((number * 10 + n, passages, vectors(*range(4))) for n in range(3))
     target.remove([number * 10])
     if number % 3 == 0:
         target.tidy(force=True)

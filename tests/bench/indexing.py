@@ -1,7 +1,7 @@
 """What indexing costs besides encoding: `python -m tests.bench.indexing --corpus passages.jsonl.zst`.
 
 One run measures, over the same documents: the whole sync, the bare encoding of the passages that it stored, peak
-memory of the process and of its extraction children, the size of the index, and the seconds from saving a file under
+memory of the process, the size of the index, and the seconds from saving a file under
 `watch` until a search finds it. Documents are real passages joined by language into text and HTML files.
 """
 
@@ -9,7 +9,6 @@ import argparse
 import io
 import json
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -20,6 +19,7 @@ from pathlib import Path
 from drama_app.chunk import embedded_text
 from drama_app.config import load_settings
 from drama_app.library import Library
+from tests.bench.queries import read_peak_mb
 
 PASSAGES_A_FILE = 12
 
@@ -117,8 +117,7 @@ def main() -> None:
     figures |= {
         "characters": characters,
         "index_bytes_per_text_byte": figures["index_bytes"] / text_bytes,
-        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "peak_mb_of_a_reader": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "peak_mb": read_peak_mb(),
         "fresh_seconds_median": statistics.median(fresh),
         "fresh_seconds_worst": max(fresh),
     }
