@@ -8,7 +8,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,6 @@ class CommonTerms:
         part.write_text(json.dumps({"passages": self.passages, "shares": shares}), encoding="utf-8")
         part.replace(path)
 
-    def weight(self, terms: Sequence[str]) -> float:
-        """The weight of a word by its rarest term: 0 for one that is everywhere, 5.3 for a rare one."""
-        return math.log(1 / max(_RAREST, min(self._shares.get(term, 0.0) for term in terms)))
+    def weight(self, term: str) -> float:
+        """The weight of a term: 0 for one that is everywhere, 5.3 for a rare one."""
+        return math.log(1 / max(_RAREST, self._shares.get(term, 0.0)))

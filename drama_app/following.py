@@ -38,7 +38,7 @@ def follow(
 
     lock = FileLock(make_private(settings.state_folder) / "watch.lock", thread_local=False, mode=0o600)
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=1)  # a `status` holds it for a moment, to see whether anybody watches
     except Timeout:
         raise UsageError("this index is watched already by another drama-app") from None
     state = _State(manifest, on_state)
@@ -77,7 +77,8 @@ class _State:
         self.notes: tuple[str, ...] = ()
 
     def say(self, line: str) -> None:
-        line = "; ".join((line, *self.notes))
+        # File names that are no UTF-8 can be neither kept nor shown as they are.
+        line = "; ".join((line, *self.notes)).encode("utf-8", "replace").decode()
         if line != self._said:
             self._said = line
             self._manifest.put(watch_state=line)

@@ -8,12 +8,13 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from drama_app.config import Settings
 from drama_app.embed import Encoder
+from drama_app.errors import UsageError
 from drama_app.extract.pool import ExtractionPool
 from drama_app.ignore import IgnoreRules
 from drama_app.manifest import FileRow, Manifest, now_ns
@@ -61,7 +62,8 @@ def sync(
     """
     started = time.monotonic()
     on_progress(Progress("scan"))
-    roots = merge_roots(root.path for root in manifest.roots())
+    store.refresh()  # another process may have written since: its documents would look like lost ones
+    roots = followed_roots(manifest, settings)
     if changed is None or not set(roots).isdisjoint(changed):
         _heal(manifest, store)
     survey = _survey_paths(manifest, settings, roots if changed is None else changed, stop)
@@ -100,12 +102,40 @@ def _failed(manifest: Manifest, below: Collection[Path] | None) -> tuple[Skipped
     return tuple(each for each in failed if not wanted.isdisjoint((each.path, *each.path.parents)))
 
 
-def remove_orphans(manifest: Manifest, store: PassageStore) -> None:
-    """Removes documents that no file holds, and what a killed run left: hidden first, so that nothing half shows."""
+def remove_orphans(manifest: Manifest, store: PassageStore) -> list[int]:
+    """Removes documents that no file holds, and what a killed run left: hidden first, so that nothing half shows.
+
+    Returns:
+        Their numbers.
+    """
     numbers = manifest.hide_orphans()
     if numbers:
         store.remove(numbers)
         manifest.delete_documents(numbers)
+    return numbers
+
+
+def forget_files(manifest: Manifest, path: Path) -> int:
+    """Removes a root, or leaves out what is below one; its documents stay until `remove_orphans`.
+
+    Returns:
+        How many files were forgotten.
+
+    Raises:
+        UsageError: nothing of it is known.
+    """
+    with manifest.transaction():  # half of it would leave files without a root, found for ever
+        was_root = manifest.remove_root(path)
+        roots = [row.path for row in manifest.roots()]
+        gone = [row.path for row in manifest.files(path)]
+        if any(root in path.parents for root in roots):
+            manifest.exclude(path)
+        elif not (gone or was_root):
+            raise UsageError(f"{path} is not in the index; `drama-app status` lists the folders that are")
+        kept = {root for root in roots if path in root.parents}  # roots of their own, below what is forgotten
+        gone = [each for each in gone if kept.isdisjoint((each, *each.parents))]
+        manifest.remove_files(gone)
+    return len(gone)
 
 
 def _heal(manifest: Manifest, store: PassageStore) -> None:
@@ -157,9 +187,23 @@ def _run_pipeline(
         if unsettled and not stop.wait(SETTLE_SECONDS):
             wanted = set(unsettled)
             pipeline.run([found for found in files if found.path in wanted])
-    left = len(files) - pipeline.tally.done if stop.is_set() else 0
-    manifest.put(pending=str(max(0, left) + len(pipeline.tally.unsettled)))
+    manifest.put(pending=str(len(files) - pipeline.tally.done))
     return pipeline
+
+
+def followed_roots(manifest: Manifest, settings: Settings) -> list[Path]:
+    """The roots that are walked for themselves: those in no other root, and those that the root above leaves out."""
+    every = [row.path for row in manifest.roots()]
+    outer = merge_roots(every)
+    inner = [path for path in every if path not in outer]
+    return outer + [path for path in inner if is_left_out(manifest, settings, path, outer)]
+
+
+def is_left_out(manifest: Manifest, settings: Settings, path: Path, roots: Iterable[Path]) -> bool:
+    """Whether `path` is in none of the roots, or passed over by the rules of each that it is in."""
+    above = [root for root in roots if root in path.parents]
+    is_folder = path.is_dir()
+    return all(rules_for(manifest, settings, root).ignored(path, is_folder=is_folder) for root in above)
 
 
 def rules_for(manifest: Manifest, settings: Settings, root: Path) -> IgnoreRules:
@@ -178,12 +222,12 @@ def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path
     """Looks at roots, or at files and folders below them; one that is inside another is looked at once."""
     survey = Survey()
     devices = {row.path: row.device for row in manifest.roots()}
-    roots = merge_roots(devices)
-    for path in merge_roots(paths):
-        root = next((root for root in roots if root == path or root in path.parents), None)
-        if root is None or stop.is_set():
-            continue
-        known = dict(_known(manifest, path))
+    roots = followed_roots(manifest, settings)
+    for root, path in _places(roots, paths):
+        if stop.is_set():
+            break
+        below = {other for other in roots if root in other.parents}
+        known = {file: row for file, row in _known(manifest, path) if below.isdisjoint((file, *file.parents))}
         rules = rules_for(manifest, settings, root)
         if root_is_gone(root, device=devices[root], has_files=bool(known), is_file=root in known):
             manifest.mark_root(root, state="missing", device=None, synced=None)
@@ -196,6 +240,17 @@ def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path
                 survey.roots.append(root)
                 manifest.mark_root(root, state="incomplete", device=_device(root), synced=None)
     return survey
+
+
+def _places(roots: Collection[Path], paths: Collection[Path]) -> Iterator[tuple[Path, Path]]:
+    """Each path with the innermost root that it lies in; of paths inside each other the outer one."""
+    grouped: dict[Path, list[Path]] = {root: [] for root in roots}
+    for path in paths:
+        above = [root for root in roots if root == path or root in path.parents]
+        if above:
+            grouped[max(above, key=lambda root: len(root.parts))].append(path)
+    for root, inside in grouped.items():
+        yield from ((root, path) for path in merge_roots(inside))
 
 
 def _compare(

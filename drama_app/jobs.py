@@ -19,6 +19,7 @@ from drama_app.scan import Found
 
 WRITE_PASSAGES = 512  # rows a LanceDB version: 200 single-row writes left 627 files, see LOG.md
 WRITE_SECONDS = 3.0  # but what is finished is searchable within this time
+TICK = 0.2  # how soon a stop, or a batch that has waited long enough, is noticed while nothing comes
 
 Vectors = NDArray[np.float32]
 Batch = tuple[int, list[Passage], Vectors]
@@ -90,11 +91,17 @@ class Ahead:
             self.abandoned = True
             self._room.notify()
 
-    def __iter__(self) -> Iterator[Job]:
-        while (job := self._queue.get()) is not None:
-            yield job
-            if self.abandoned:
+    def __iter__(self) -> Iterator[Job | None]:
+        """The jobs as they come; None whenever none has come for a tick."""
+        while not self.abandoned:
+            try:
+                job = self._queue.get(timeout=TICK)
+            except queue.Empty:
+                yield None
+                continue
+            if job is None:
                 return
+            yield job
 
 
 class Writer:
@@ -127,8 +134,13 @@ class Writer:
             else:
                 self._finished.append(job)
             start = end
-        rows = sum(len(passages) for _, passages, _ in self._rows)
-        if rows >= WRITE_PASSAGES or time.monotonic() - self._flushed > WRITE_SECONDS:
+        if sum(len(passages) for _, passages, _ in self._rows) >= WRITE_PASSAGES:
+            self.flush()
+        self.flush_late()
+
+    def flush_late(self) -> None:
+        """Stores what has waited long enough; to be called when nothing comes, too: one slow file delays no other."""
+        if (self._rows or self._finished) and time.monotonic() - self._flushed > WRITE_SECONDS:
             self.flush()
 
     def finish(self, job: Job) -> None:

@@ -27,7 +27,6 @@ _PIECE = regex.compile(
     r"|\p{Lu}?[\p{Ll}\p{M}]+|\p{Lu}+(?!\p{Ll})|\p{N}+|[\p{L}\p{M}]+"
 )
 _UNSPACED = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}ー\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}]")
-_WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 _HANGUL = regex.compile(r"\p{Hangul}")
 _ARABIC_PREFIX = regex.compile(r"^(?:[وف]?(?:[بك]?ال|لل)|[وفبكل](?=\w{4}))(?=\w{2})")
 _HEBREW_PREFIX = regex.compile(r"^ו?(?:[משה]|כש|[בכל])(?=\w{3})")
@@ -56,7 +55,8 @@ class KeywordQuery:
     """What a query asks of the keyword index."""
 
     words: tuple[tuple[str, ...], ...]
-    """A group of terms for each word of the query; the first is the most exact."""
+    """A group of terms that stand for each other, for each word, part of a code, or pair of characters; the first is
+    the most exact."""
     phrases: tuple[str, ...]
     """Quoted parts, folded: a hit contains each of them."""
 
@@ -82,7 +82,7 @@ def index_terms(text: str) -> str:
 def parse_query(query: str) -> KeywordQuery:
     """Split a query into words with their terms, and quoted phrases."""
     phrases = tuple(folded for found in _PHRASE.findall(query) if (folded := " ".join(fold(found).split())))
-    words = dict.fromkeys(terms for token in _tokens(query) if (terms := _token_terms(token)))
+    words = dict.fromkeys(word for token in _tokens(query) for word in _token_words(token))
     return KeywordQuery(words=tuple(words), phrases=phrases)
 
 
@@ -93,29 +93,38 @@ def _tokens(text: str) -> Iterator[str]:
 
 @lru_cache(maxsize=50_000)
 def _token_terms(token: str) -> tuple[str, ...]:
-    terms: dict[str, None] = {}
-    whole = fold(token)
+    return tuple(dict.fromkeys(term for word in _token_words(token) for term in word))
+
+
+def _token_words(token: str) -> Iterator[tuple[str, ...]]:
+    """The groups of terms of a run without spaces: one for each part of a code; the code as a whole stands for any."""
     pieces = _PIECE.findall(token)
+    whole: tuple[str, ...] = ()
     if len(pieces) > 1 and not _UNSPACED.search(token):
-        terms[whole] = None
-        words = _WORD.findall(whole)
-        if len(words) == 1 and whole.isalpha():
-            pieces = [token, *pieces]
+        folded = fold(token)
+        # camelCase may be asked for in lower case, and then it is a word with stems.
+        whole = tuple(_word_terms(folded)) if folded.isalpha() else (folded,)
     for piece in pieces or [token]:
         if word := fold(piece):
-            terms.update(dict.fromkeys(_piece_terms(word)))
-    return tuple(terms)
+            for terms in _piece_words(word):
+                yield (*terms, *whole)
 
 
-def _piece_terms(word: str) -> Iterator[str]:
-    if _UNSPACED.match(word):
-        yield from _pairs(word)
-        return
+def _piece_words(word: str) -> Iterator[tuple[str, ...]]:
+    if _UNSPACED.match(word) or (_HANGUL.match(word) and len(word) > 2):
+        # A run is one word, held by any of its pairs: each pair a word of its own cost 2 points on Chinese questions,
+        # since a question's own words ("what is") then count as missing. Particles hang on Korean words likewise.
+        yield (*_whole_hangul(word), *_pairs(word))
+    else:
+        yield tuple(_word_terms(word))
+
+
+def _whole_hangul(word: str) -> tuple[str, ...]:
+    return (word,) if _HANGUL.match(word) else ()
+
+
+def _word_terms(word: str) -> Iterator[str]:
     yield word
-    if _HANGUL.match(word):
-        if len(word) > 2:
-            yield from _pairs(word)
-        return
     bare = word
     if "\u0600" <= word[0] <= "\u06ff":
         bare = _ARABIC_PREFIX.sub("", word)

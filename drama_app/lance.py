@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 _REST_CLIENT = "lance_namespace_urllib3_client"
+_NATIVE = "lancedb._lancedb"
 _ENVIRONMENT = {
     # LanceDB writes warnings to stderr, one a query in some call shapes, which would tear a terminal UI.
     "LANCE_LOG": "error",
@@ -45,7 +46,7 @@ def import_lancedb() -> Any:
             return _import_without_client()
         except Exception as error:  # any error of a changed package is answered by the plain import
             log.debug("lancedb does not import without its REST client: %s", error)
-        _forget("lancedb", "lance_namespace")
+        _forget("lancedb", "lance_namespace")  # what is half imported
         return importlib.import_module("lancedb")
 
 
@@ -60,7 +61,8 @@ def _import_without_client() -> ModuleType:
 
 
 def _forget(*packages: str) -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+    """Take the modules of these packages out, but not the native one, which cannot start twice in a process."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages and name != _NATIVE]:
         del sys.modules[name]
 
 

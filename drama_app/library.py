@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from drama_app.config import Settings, make_private
-from drama_app.errors import Interrupted, NoIndexError, RetrieverError, UsageError
+from drama_app.errors import Interrupted, NoIndexError, RetrieverError
 from drama_app.manifest import Manifest
 from drama_app.records import Filters, Mode, Progress, Results, RootStatus, Status, SyncReport
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from drama_app.retriever import Retriever
     from drama_app.search import Searcher
     from drama_app.store import PassageStore
+
+
+NOTHING_YET = "nothing is indexed yet: run `drama-app index FOLDER` first"
 
 
 class Library:
@@ -34,6 +37,7 @@ class Library:
         self._opening_store = threading.RLock()
         self._opening_encoder = threading.RLock()  # its own: a cold search opens both side by side
         self._writing = threading.Lock()
+        self._table = manifest.get("table")
 
     @classmethod
     def open(cls, settings: Settings, *, create: bool = False, retriever: Path | None = None) -> Self:
@@ -51,11 +55,12 @@ class Library:
         """
         folder = settings.data_folder / "index"
         if not create and not (folder / "manifest.db").exists():
-            raise NoIndexError("nothing is indexed yet: run `drama-app index FOLDER` first")
+            raise NoIndexError(NOTHING_YET)
         make_private(folder)
         library = cls(settings, Manifest(folder / "manifest.db"))
         if create:
             library._choose_retriever(retriever or settings.retriever)
+            library._renew()
         return library
 
     def close(self) -> None:
@@ -93,14 +98,15 @@ class Library:
         Raises:
             UsageError: there is nothing to index there, or too much by accident.
         """
+        from drama_app.indexer import is_left_out
         from drama_app.scan import check_root
 
         settings = self._settings
         own = (settings.data_folder, settings.config_folder, settings.state_folder, settings.cache_folder)
         root = check_root(path, yes=yes, own=own)
-        if any(above in root.parents for above in self.roots()):
-            self._manifest.include(root)  # a root above follows it already
-        else:
+        self._manifest.include(root)
+        above = [each for each in self.roots() if each in root.parents]
+        if is_left_out(self._manifest, settings, root, above):
             self._manifest.add_root(root, hidden=hidden, ignore=ignore)
         return root
 
@@ -119,6 +125,7 @@ class Library:
 
         stop = stop or threading.Event()
         with self._writing, self._lock(stop):
+            self._renew()
             return sync(
                 self._manifest,
                 self._store,
@@ -152,22 +159,15 @@ class Library:
 
     def forget(self, path: Path) -> int:
         """Removes a root, or leaves out a file or folder below one; returns how many files left the index."""
-        from drama_app.indexer import remove_orphans
+        from drama_app.indexer import forget_files, remove_orphans
+        from drama_app.switching import remove_elsewhere
 
         path = Path(os.path.realpath(path))
         with self._writing, self._lock(threading.Event()):
-            was_root = self._manifest.remove_root(path)
-            roots = self.roots()
-            gone = [row.path for row in self._manifest.files(path)]
-            if any(root in path.parents for root in roots):
-                self._manifest.exclude(path)
-            elif not (gone or was_root):
-                raise UsageError(f"{path} is not in the index; `drama-app status` lists the folders that are")
-            kept = [root for root in roots if path in root.parents]  # roots of their own, below what is forgotten
-            gone = [each for each in gone if not any(root == each or root in each.parents for root in kept)]
-            self._manifest.remove_files(gone)
-            remove_orphans(self._manifest, self._store)
-            return len(gone)
+            self._renew()
+            number = forget_files(self._manifest, path)
+            remove_elsewhere(self._manifest, self._settings, remove_orphans(self._manifest, self._store))
+            return number
 
     # --- searching -------------------------------------------------------------------------------------------
 
@@ -175,6 +175,7 @@ class Library:
         self, query: str, *, mode: Mode = "fused", limit: int = 10, filters: Filters | None = None, passages: int = 3
     ) -> Results:
         """The documents that answer `query`, best first, at most `limit`, each with up to `passages` passages."""
+        self._renew()
         return self._searcher.search(query, mode=mode, limit=limit, filters=filters or Filters(), passages=passages)
 
     def similar(
@@ -185,6 +186,7 @@ class Library:
         Raises:
             UsageError: the file is not in the index or has no such page.
         """
+        self._renew()
         return self._searcher.similar(
             Path(os.path.realpath(path)), page=page, limit=limit, filters=filters or Filters()
         )
@@ -197,6 +199,7 @@ class Library:
 
     def status(self) -> Status:
         """The state of the index. Opens neither the retriever nor, when nothing is indexed, the store."""
+        self._renew()
         manifest = self._manifest
         documents, passages = manifest.counts()
         roots = []
@@ -223,6 +226,8 @@ class Library:
 
     def check(self) -> list[str]:
         """What is wrong between manifest and store, one sentence each; empty if they agree."""
+        self._renew()
+        self._store.refresh()
         visible, stored = self._manifest.visible(), self._store.counts()
         lost = [number for number, passages in visible.items() if stored.get(number, 0) != passages]
         if not lost:
@@ -260,16 +265,23 @@ class Library:
         stop = stop or threading.Event()
         with self._writing, self._lock(stop):
             name = switch(self._manifest, self._settings, folder, on_progress=on_progress, stop=stop)
-        with self._opening_store, self._opening_encoder:
-            for opened in ("_store", "_encoder", "_searcher"):
-                self.__dict__.pop(opened, None)
+            self._renew()
         return name
 
+    def _renew(self) -> None:
+        """Lets go of the store and the encoder of a retriever that is no longer in use; another process may switch."""
+        table = self._manifest.get("table")
+        if table != self._table:
+            with self._opening_store, self._opening_encoder:
+                self._table = table
+                for opened in ("_store", "_encoder", "_searcher"):
+                    self.__dict__.pop(opened, None)
+
     def retrievers(self) -> list["Retriever"]:
-        """The shipped retriever and those that were installed by `use_retriever`."""
+        """The shipped retriever and those that were installed by `use_retriever`, without those left half copied."""
         from drama_app.retriever import default_retriever_folder, open_retriever_folder
 
-        installed = sorted((self._settings.data_folder / "retrievers").glob("*/retriever.json"))
+        installed = sorted((self._settings.data_folder / "retrievers").glob("[!.]*/retriever.json"))
         return [
             open_retriever_folder(folder) for folder in (default_retriever_folder(), *(p.parent for p in installed))
         ]
@@ -302,11 +314,14 @@ class Library:
         from drama_app.store import PassageStore
 
         with self._opening_store:
-            if not self._manifest.get("table"):
-                raise NoIndexError("nothing is indexed yet: run `drama-app index FOLDER` first")
-            return PassageStore.open(
-                self._folder / "passages", dim=int(self._manifest.get("dim")), table=self._manifest.get("table")
-            )
+            return PassageStore.open(self._folder / "passages", dim=self._dim, table=self._manifest.get("table"))
+
+    @property
+    def _dim(self) -> int:
+        """Width of the vectors; a run that was killed at once leaves an index without a retriever."""
+        if not (dim := self._manifest.get("dim")):
+            raise NoIndexError(NOTHING_YET)
+        return int(dim)
 
     @cached_property
     def _encoder(self) -> "OnnxEncoder":
@@ -315,7 +330,7 @@ class Library:
         with self._opening_encoder:
             encoder = open_retriever(
                 self.retriever_folder(),
-                dim=int(self._manifest.get("dim")),
+                dim=self._dim,
                 threads=self._settings.threads or None,
                 cache=make_private(self._settings.cache_folder),
             )

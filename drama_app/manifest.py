@@ -130,13 +130,12 @@ class Manifest:
             self._depth += 1
             try:
                 yield
-            except BaseException:
-                if outermost:
-                    self._connection.execute("ROLLBACK")
-                raise
-            else:
                 if outermost:
                     self._connection.execute("COMMIT")
+            except BaseException:
+                if outermost and self._connection.in_transaction:  # a full disk has rolled back by itself
+                    self._connection.execute("ROLLBACK")
+                raise
             finally:
                 self._depth -= 1
 
@@ -154,7 +153,8 @@ class Manifest:
     def put(self, **settings: str) -> None:
         """Keeps settings, all at once."""
         with self.transaction():
-            self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", settings.items())
+            values = [(key, _text(value)) for key, value in settings.items()]
+            self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
 
     def change_counter(self) -> int:
         """A number that differs after another process has written to the manifest."""
@@ -232,9 +232,9 @@ class Manifest:
     def put_files(self, rows: Iterable[FileRow]) -> None:
         """Adds or replaces rows of files."""
         values = [
-            (os.fsencode(r.path), r.size, r.mtime_ns, r.ctime_ns, r.inode, r.checked_ns, r.status, r.reason, r.document)
-            for r in rows
-        ]
+            (os.fsencode(r.path), r.size, r.mtime_ns, r.ctime_ns, r.inode, r.checked_ns, r.status, _text(r.reason),
+             r.document) for r in rows
+        ]  # fmt: skip
         with self.transaction():
             self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
@@ -266,7 +266,7 @@ class Manifest:
 
     def find_document(self, digest: bytes, suffix: str) -> DocumentRow | None:
         """The document with this content, complete or not."""
-        rows = self._rows("SELECT * FROM documents WHERE hash = ? AND suffix = ?", (digest, suffix))
+        rows = self._rows("SELECT * FROM documents WHERE hash = ? AND suffix = ?", (digest, _text(suffix)))
         return _document(rows[0]) if rows else None
 
     def begin_document(self, digest: bytes, suffix: str) -> int:
@@ -278,16 +278,18 @@ class Manifest:
         with self.transaction():
             self._connection.execute(
                 "UPDATE documents SET hash = randomblob(16) WHERE hash = ? AND suffix = ? AND complete = 0",
-                (digest, suffix),
+                (digest, _text(suffix)),
             )
-            cursor = self._connection.execute("INSERT INTO documents (hash, suffix) VALUES (?, ?)", (digest, suffix))
+            cursor = self._connection.execute(
+                "INSERT INTO documents (hash, suffix) VALUES (?, ?)", (digest, _text(suffix))
+            )
             assert cursor.lastrowid is not None
             return cursor.lastrowid
 
     def name_document(self, number: int, title: str) -> None:
         """Keeps the title of a document under way, which is part of what is embedded of it."""
         with self.transaction():
-            self._connection.execute("UPDATE documents SET title = ? WHERE id = ?", (title, number))
+            self._connection.execute("UPDATE documents SET title = ? WHERE id = ?", (_text(title), number))
 
     def title_of(self, number: int) -> str:
         """The title of a document, visible or not."""
@@ -299,7 +301,7 @@ class Manifest:
         with self.transaction():
             self._connection.execute(
                 "UPDATE documents SET kind = ?, title = ?, notes = ?, passages = ?, complete = 1 WHERE id = ?",
-                (kind, title, "\n".join(notes), passages, number),
+                (kind, _text(title), _text("\n".join(notes)), passages, number),
             )
 
     def documents(self, numbers: Sequence[int]) -> dict[int, DocumentRow]:
@@ -413,9 +415,14 @@ def _path(raw: bytes) -> Path:
     return Path(os.fsdecode(raw))
 
 
+def _text(value: str) -> str:
+    """The value without the half characters by which Python keeps file names that are no UTF-8: SQLite refuses them."""
+    return value.encode("utf-8", "replace").decode()
+
+
 def _types(filters: Filters) -> tuple[str, ...]:
     """Each type as a kind and as an ending: "md" means files named so, "markdown" the kind."""
-    names = [name.lower().removeprefix(".") for name in filters.types]
+    names = [_text(name.lower().removeprefix(".")) for name in filters.types]
     return tuple(dict.fromkeys([*names, *(f".{name}" for name in names)]))
 
 

@@ -8,6 +8,8 @@ after it has reused its vectors.
 """
 
 import hashlib
+import logging
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +29,8 @@ from drama_app.manifest import FileRow, Manifest, now_ns
 from drama_app.records import Document, Passage, Progress, Skipped
 from drama_app.scan import Found
 from drama_app.store import PassageStore
+
+log = logging.getLogger(__name__)
 
 ENCODE_PASSAGES = 64  # a window to sort by length in: more gains under 2 % and delays the first results
 CHARACTERS_AHEAD = 4_000_000  # extracted text that may wait for the encoder; bounds memory, not speed
@@ -75,19 +79,25 @@ class Pipeline:
         self.tally = Tally()
         self._underway: dict[tuple[bytes, str], Job] = {}
         self._jobs: dict[Path, Job] = {}
-        self._settle_lock = threading.Lock()
+        self._settle_lock = threading.RLock()
+        self._total = self._bytes_total = self._bytes_done = 0
+        self._started = time.monotonic()
+        self._reading: Path | None = None
 
     # --- the caller's thread: encode -------------------------------------------------------------------------
 
     def run(self, files: Sequence[Found]) -> None:
-        """Indexes `files` in their order, until all are settled or `stop` is set."""
-        self._total, self._bytes_total, self._bytes_done = len(files), sum(f.size for f in files), 0
-        self._started = self._told = time.monotonic()
+        """Indexes `files` in their order, until all are settled or `stop` is set. Again for those left unsettled."""
+        self._total, self._bytes_total = self.tally.done + len(files), self._bytes_done + sum(f.size for f in files)
+        self._told = time.monotonic()
         ready = Ahead(CHARACTERS_AHEAD)
         feeder = threading.Thread(target=self._feed, args=(files, ready), name="feeder", daemon=True)
         feeder.start()
         try:
             self._encode_all(ready)
+        except BaseException:
+            self._pool.close()  # or the feeder would wait for the file that is being read, for up to its time limit
+            raise
         finally:
             ready.abandon()
             feeder.join()
@@ -99,6 +109,12 @@ class Pipeline:
             writer = Writer(self._store.add_many, self._settle, executor)
             window: list[tuple[Job, Passage]] = []
             for job in ready:
+                if self._stop.is_set():
+                    break  # what waits may be minutes of encoding
+                if job is None:
+                    writer.flush_late()
+                    self._report(self._reading)
+                    continue
                 self._report(job.found.path)
                 if not job.passages:
                     writer.finish(job)
@@ -147,7 +163,7 @@ class Pipeline:
 
     def _feed(self, files: Sequence[Found], ready: Ahead) -> None:
         try:
-            for path, outcome in self._pool.extract_all(self._to_extract(files)):
+            for path, outcome in self._pool.extract_all(self._to_extract(files, ready)):
                 if self._stop.is_set() or ready.abandoned:
                     break
                 job = self._jobs.pop(path)
@@ -160,14 +176,15 @@ class Pipeline:
         finally:
             ready.end()
 
-    def _to_extract(self, files: Sequence[Found]) -> Iterator[Path]:
+    def _to_extract(self, files: Sequence[Found], ready: Ahead) -> Iterator[Path]:
         """Settles files whose content is known and yields the others."""
         for found in files:
-            if self._stop.is_set():
+            if self._stop.is_set() or ready.abandoned:
                 return
+            self._reading = found.path
             try:
                 job = self._begin(found)
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 self._count(found)  # gone since the scan: the next sync removes it
                 continue
             except OSError as error:
@@ -228,7 +245,12 @@ class Pipeline:
             self._abandon(job)
             return False
         job.document = document
-        job.passages = fold_repeats(cut(document))
+        try:
+            job.passages = fold_repeats(cut(document))
+        except Exception:  # one odd text must not keep every other file out of the index, sync after sync
+            log.exception("%s cannot be cut into passages", job.found.path)
+            self._fail(job, ExtractionError("its text cannot be cut into passages; the log file says why"))
+            return False
         self._manifest.name_document(job.number, document.title)  # an interrupted run needs it to reuse vectors
         return True
 
@@ -243,15 +265,13 @@ class Pipeline:
         with self._settle_lock:
             if job.digest is not None:
                 self._underway.pop((job.digest, job.suffix), None)
-            jobs = [job, *job.copies]
-        for each in jobs:
-            self._count(each.found)
-        return jobs
+            return [job, *job.copies]
 
     def _fail(self, job: Job, error: ExtractionError) -> None:
         status = "passed over" if error.passed_over else "failed"
         rows = []
         for each in self._close(job):
+            self._count(each.found)
             rows.append(replace(self._row(each, None), status=status, reason=str(error)))
             if error.passed_over:
                 self.tally.passed_over += 1
@@ -263,13 +283,16 @@ class Pipeline:
         """Makes a document visible whose passages are all stored. Called by the writer."""
         assert job.document is not None
         title, notes = _title(job), job.document.notes
-        jobs = self._close(job)
         job.known = None
-        with self._manifest.transaction():
+        # Under the lock: a copy met in between would find the content neither under way nor complete.
+        with self._settle_lock, self._manifest.transaction():
+            jobs = self._close(job)
             self._manifest.finish_document(
                 job.number, kind=job.document.kind, title=title, notes=notes, passages=len(job.passages)
             )
             self._manifest.put_files([self._row(each, job.number) for each in jobs])
+        for each in jobs:
+            self._count(each.found)
 
     def _row(self, job: Job, document: int | None) -> FileRow:
         found = job.found
@@ -294,10 +317,11 @@ class Pipeline:
             self.tally.added += 1
 
     def _count(self, found: Found) -> None:
-        self.tally.done += 1
-        self._bytes_done += found.size
+        with self._settle_lock:  # feeder and writer both count
+            self.tally.done += 1
+            self._bytes_done += found.size
 
-    def _report(self, current: Path) -> None:
+    def _report(self, current: Path | None) -> None:
         now = time.monotonic()
         if now - self._told < 0.1:  # ten a second are enough for any display
             return
@@ -331,8 +355,15 @@ def fold_repeats(passages: list[Passage]) -> list[Passage]:
 
 
 def replace_stat(found: Found) -> Found:
-    """The file as it is now: the scan may be hours old in a long run."""
+    """The file as it is now: the scan may be hours old in a long run.
+
+    Raises:
+        FileNotFoundError: it is gone, or something else is in its place: a link may lead out of the roots, and reading
+            a pipe would never end.
+    """
     now = found.path.lstat()
+    if not stat.S_ISREG(now.st_mode):
+        raise FileNotFoundError(found.path)
     return replace(found, size=now.st_size, mtime_ns=now.st_mtime_ns, ctime_ns=now.st_ctime_ns, inode=now.st_ino)
 
 

@@ -119,6 +119,8 @@ def root_is_gone(root: Path, *, device: int | None, has_files: bool, is_file: bo
         is_file: Whether it was a file at the last sync: one that is missing from its folder was deleted.
     """
     try:
+        if root.is_symlink():
+            return has_files  # moved away, with a link left behind: the walk follows none, and would find nothing
         status = root.stat()
         if not stat.S_ISDIR(status.st_mode) or not has_files:
             return False

@@ -83,7 +83,8 @@ class Searcher:
         row = self._manifest.file(path)
         if row is None or row.document is None:
             raise UsageError(f"{path} is not in the index: `drama-app index` it first")
-        own = [each for each in self._store().document_passages(row.document) if page in (None, each.passage.page)]
+        stored = self._open_newest().document_passages(row.document)
+        own = [each for each in stored if page in (None, each.passage.page)]
         vectors = [each.vector for each in own if each.vector is not None]
         if not vectors:
             raise UsageError(f"{path} has no text on page {page}" if page else f"{path} has no text")

@@ -51,8 +51,11 @@ _OVERFETCH = 4
 _PHRASE_FACTOR = 10
 """A quoted phrase is looked for in this many times the limit."""
 _SMALL_PARTS = 64
+_ROWS_A_PART = 5_000
 _UNINDEXED_ROWS = 1_000
-"""New rows are scanned for keywords: 50 ms for 1,000."""
+_UNINDEXED_SHARE = 40
+"""New rows are scanned for keywords (27 ms for 1,000), while taking any number of them in rewrites the whole index of
+terms (0.2 ms a row of the table). A fortieth keeps the second below a third of what encoding the new rows costs."""
 _RETENTION = timedelta(seconds=60)
 """A reader holds a version for one query only, since it refreshes before."""
 _REMEMBERED_ROWS = 4_000
@@ -226,7 +229,7 @@ class PassageStore:
                 for terms, heading, text in zip(*_columns(rows, "terms", "heading", "text"), strict=True)
             ]
             rows = rows and rows.filter(held).slice(0, limit)
-        weights = [self._common_terms().weight(word) for word in asked.words]
+        weights = [self._common_terms().weight(word[0]) for word in asked.words]
         return [
             Candidate(document, ordinal, score, _coverage(asked.words, weights, terms))
             for document, ordinal, score, terms in zip(
@@ -278,9 +281,13 @@ class PassageStore:
         self._table.checkout_latest()
 
     def _is_untidy(self, stats: Any) -> bool:
+        rows, small = stats["num_rows"], stats["fragment_stats"]["num_small_fragments"]
         terms = self._table.index_stats(TERMS_INDEX)
         unindexed = terms.num_unindexed_rows if terms else 0
-        return bool(stats["fragment_stats"]["num_small_fragments"] >= _SMALL_PARTS or unindexed >= _UNINDEXED_ROWS)
+        return bool(
+            small >= max(_SMALL_PARTS, rows // _ROWS_A_PART)
+            or unindexed >= max(_UNINDEXED_ROWS, rows // _UNINDEXED_SHARE)
+        )
 
     def _common_terms(self) -> CommonTerms:
         if self._common is None:

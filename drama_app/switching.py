@@ -8,7 +8,7 @@ goes on where it was.
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from drama_app.chunk import embedded_text
@@ -92,7 +92,23 @@ def switch(
         raise UsageError(f"{wanted['retriever_name']} is in use already")
     _fill(manifest, settings, wanted, on_progress or (lambda _: None), stop)
     manifest.put(**wanted, **{f"previous_{key}": manifest.get(key) for key in _KEYS if manifest.get(key)})
+    remove_elsewhere(manifest, settings, ())
     return wanted["retriever_name"]
+
+
+def remove_elsewhere(manifest: Manifest, settings: Settings, documents: Collection[int]) -> None:
+    """Removes documents from the table of the retriever before, and whole tables that no step leads back to.
+
+    What a person forgets must not stay on disk for the sake of a retriever that is not in use.
+    """
+    folder = settings.data_folder / "index" / "passages"
+    kept = {manifest.get("table"), manifest.get("previous_table")}
+    for table in folder.glob("passages_*.lance"):
+        if table.stem not in kept:  # of an earlier retriever, or of a switch that was never finished
+            shutil.rmtree(table, ignore_errors=True)
+        elif documents and table.stem != manifest.get("table"):
+            dim = int(manifest.get("previous_dim"))
+            PassageStore.open(folder, dim=dim, table=table.stem).remove(documents)
 
 
 def _previous(manifest: Manifest) -> dict[str, str]:

@@ -287,8 +287,10 @@ class _Follower:
         rules = {root: self.rules(root) for root in self.known} if taken else {}
         kept = {}
         for path, first in taken.items():
-            root = next((root for root in rules if root == path or root in path.parents), None)
-            if root is not None and not rules[root].ignored(path, is_folder=path.is_dir()):
+            # What is gone may have been a folder: names such as "x.tmp" are passed over for files only.
+            kinds = (path.is_dir(),) if os.path.lexists(path) else (False, True)
+            above = [own for root, own in rules.items() if root == path or root in path.parents]
+            if any(not own.ignored(path, is_folder=is_folder) for own in above for is_folder in kinds):
                 kept[path] = first
         return kept
 

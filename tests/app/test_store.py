@@ -290,6 +290,7 @@ target.keywords("number3", limit=3), target.nearest(vectors(3)[0], limit=3)
     assert reader.count() == 20
 
 
+@pytest.mark.slow
 def test_a_killed_writer_leaves_a_store_of_whole_documents(tmp_path: Path) -> None:
     """Ten kills at any moment of adding, removing and tidying: the store opens, is whole and takes writes."""
     loop = """

@@ -1,0 +1,197 @@
+"""What a sync makes of roots in roots, roots that turn into links, other processes at work, and killed verbs."""
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from drama_app.config import Settings
+from drama_app.errors import NoIndexError
+from drama_app.library import Library
+from drama_app.manifest import Manifest
+from drama_app.store import PassageStore
+from tests.tiny_retriever import make_tiny_retriever
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with two documents."""
+    folder = tmp_path / "files"
+    (folder / "mail").mkdir(parents=True)
+    (folder / "bees.md").write_text("# Bees\n\nThe waggle dance tells other bees where the nectar is.\n")
+    (folder / "mail" / "trip.txt").write_text("The train leaves at noon, code QX-4711.\n")
+    return folder
+
+
+@pytest.fixture
+def library(settings: Settings, tiny: Path, folder: Path) -> Iterator[Library]:
+    """An index of that folder."""
+    with Library.open(settings, create=True, retriever=tiny) as library:
+        library.add_root(folder)
+        library.sync()
+        yield library
+
+
+@pytest.fixture
+def other(tmp_path: Path) -> Path:
+    """Another retriever."""
+    return make_tiny_retriever(tmp_path / "other", dim=16, name="other", seed=3, kind="unigram")
+
+
+def names(library: Library, query: str) -> list[str]:
+    """The file names that a keyword search finds."""
+    return [hit.path.name for hit in library.search(query, mode="keywords").hits]
+
+
+def test_what_another_process_indexed_is_not_done_again(library: Library, settings: Settings, folder: Path) -> None:
+    """`index` beside a running `watch`: the watch finds the new documents whole and leaves them as they are."""
+    for number in range(5):
+        (folder / f"{number}.txt").write_text(f"about otters number {number}")
+    with Library.open(settings) as second:
+        second.sync()
+    before = library._manifest.visible()
+    report = library.sync()
+
+    assert (report.added, report.changed, report.removed) == (0, 0, 0)
+    assert library._manifest.visible() == before
+    assert library.similar(folder / "1.txt").hits
+    assert library.check() == []
+
+
+def test_retriever_changed_by_another_process(library: Library, settings: Settings, folder: Path, other: Path) -> None:
+    """`model use` beside a running `watch`: what changes afterwards goes to the retriever in use, and is found."""
+    with Library.open(settings) as second:
+        second.use_retriever(other)
+    (folder / "new.txt").write_text("about marmots")
+    library.sync()
+
+    assert names(library, "marmots") == ["new.txt"]
+    with Library.open(settings) as third:
+        assert third.check() == []
+        assert {hit.path.name for hit in third.search("marmots", mode="meaning").hits} >= {"new.txt"}
+
+
+def test_folder_that_is_left_out_can_be_a_root(library: Library, folder: Path) -> None:
+    """What was asked for by name is indexed, though the root around it passes over it, and stays so."""
+    secret = folder / ".secret"
+    secret.mkdir()
+    (secret / "a.txt").write_text("about ferrets")
+    library.sync()
+    assert names(library, "ferrets") == []
+    library.add_root(secret)
+    library.sync([secret])
+    library.sync()
+    library.sync([folder])
+    assert names(library, "ferrets") == ["a.txt"]
+    assert names(library, "waggle") == ["bees.md"]
+    library.forget(folder)
+    assert (names(library, "ferrets"), names(library, "waggle")) == (["a.txt"], [])
+    library.forget(secret)
+    assert names(library, "ferrets") == []
+
+
+def test_root_around_a_hidden_root_leaves_it_in(settings: Settings, tiny: Path, folder: Path) -> None:
+    """Indexing a folder does not drop what was indexed of a hidden folder in it."""
+    (folder / ".secret").mkdir()
+    (folder / ".secret" / "a.txt").write_text("about ferrets")
+    with Library.open(settings, create=True, retriever=tiny) as library:
+        library.add_root(folder / ".secret")
+        library.sync()
+        library.add_root(folder)
+        assert library.sync().removed == 0
+        assert names(library, "ferrets") == ["a.txt"]
+        (folder / ".secret" / "a.txt").unlink()
+        assert library.sync([folder / ".secret" / "a.txt"]).removed == 1
+
+
+def test_root_that_became_a_link_is_no_mass_delete(library: Library, folder: Path, tmp_path: Path) -> None:
+    """A root moved away, with a link in its place, counts as missing: nothing of it is removed."""
+    folder.rename(tmp_path / "moved")
+    folder.symlink_to(tmp_path / "moved")
+    report = library.sync()
+
+    assert (report.removed, report.documents) == (0, 2)
+    assert any("not there" in note for note in report.notes)
+
+
+def test_killed_forget_is_all_or_nothing(
+    library: Library, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A `forget` that dies midway leaves the root, not files without a root that would be found for ever."""
+
+    def die(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Manifest, "remove_files", die)
+        with pytest.raises(KeyboardInterrupt):
+            library.forget(folder)
+    assert library.roots() == (folder,)
+    assert library.forget(folder) == 2
+    assert names(library, "waggle") == []
+
+
+def test_forgotten_text_leaves_every_table(
+    library: Library, settings: Settings, folder: Path, other: Path, tmp_path: Path
+) -> None:
+    """What is forgotten is kept for no earlier retriever; tables that no step leads back to are removed."""
+    library.use_retriever(other)
+    library.forget(folder / "mail")
+    manifest, passages = library._manifest, settings.data_folder / "index" / "passages"
+    before = PassageStore.open(passages, dim=int(manifest.get("previous_dim")), table=manifest.get("previous_table"))
+    assert before.document_ids() == manifest.visible().keys()
+
+    library.use_retriever(make_tiny_retriever(tmp_path / "third", dim=16, name="third", seed=4))
+    assert {table.stem for table in passages.glob("*.lance")} == {manifest.get("table"), manifest.get("previous_table")}
+    assert library.use_retriever(None).startswith("other")
+    assert names(library, "waggle") == ["bees.md"]
+
+
+def test_run_killed_at_its_start_leaves_no_riddle(settings: Settings) -> None:
+    """An index whose making was interrupted before it had a retriever answers as one that is not there."""
+    (settings.data_folder / "index").mkdir(parents=True)
+    Manifest(settings.data_folder / "index" / "manifest.db").close()
+    with Library.open(settings) as library:
+        assert library.status().documents == 0
+        with pytest.raises(NoIndexError, match="drama-app index"):
+            library.search("bees")
+
+
+def test_retriever_copied_by_half_is_not_listed(library: Library, settings: Settings, tiny: Path) -> None:
+    """A `model use` that was killed while it copied does not break the list of retrievers."""
+    partial = settings.data_folder / "retrievers" / ".half.partial"
+    partial.mkdir(parents=True)
+    shutil.copy(tiny / "retriever.json", partial)
+
+    assert partial not in [each.folder for each in library.retrievers()]
+
+
+def test_watch_survives_odd_names_and_sees_folders_go(library: Library, folder: Path, tmp_path: Path) -> None:
+    """A failed file whose name is no UTF-8 does not end `watch`; a folder named like a temporary file is seen to go."""
+    Path(os.fsdecode(os.fsencode(folder) + b"/n\xe9.pdf")).write_bytes(b"%PDF-1.4 nothing follows")
+    (folder / "x.tmp").mkdir()
+    (folder / "x.tmp" / "a.txt").write_text("about ferrets")
+    stop, states = threading.Event(), list[str]()
+    watcher = threading.Thread(
+        target=library.watch, kwargs={"on_report": lambda _: None, "on_state": states.append, "stop": stop}
+    )
+    watcher.start()
+    try:
+        end = time.monotonic() + 10
+        while not any("1 failed" in line for line in states) and time.monotonic() < end:
+            time.sleep(0.05)
+        time.sleep(1.5)  # the look that follows the start has passed: from here on only events tell
+        assert names(library, "ferrets") == ["a.txt"]
+        (folder / "x.tmp").rename(tmp_path / "away")
+        end = time.monotonic() + 10
+        while names(library, "ferrets") and time.monotonic() < end:
+            time.sleep(0.05)
+        assert names(library, "ferrets") == []
+        assert watcher.is_alive()
+    finally:
+        stop.set()
+        watcher.join()
