@@ -105,6 +105,8 @@ class Manifest:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 self._connection.executescript(_SCHEMA + f"PRAGMA user_version={SCHEMA_VERSION};")
+        except sqlite3.OperationalError as error:  # no disk space, no permission, busy: nothing that a purge would mend
+            raise IndexDamagedError(f"the manifest {path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
             raise IndexDamagedError(
                 f"the manifest {path} cannot be read ({error}): run `drama-app purge` and index again"

@@ -92,3 +92,13 @@ def test_another_version_or_no_database_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"not a database, but long enough to be looked at" * 100)
     with pytest.raises(IndexDamagedError, match="drama-app purge"):
         Manifest(path)
+
+
+def test_manifest_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> None:
+    """Nobody is told to purge a whole index for a folder that cannot be written; a damaged one is another matter."""
+    with pytest.raises(IndexDamagedError, match="cannot be opened") as refusal:
+        Manifest(tmp_path / "none" / "manifest.db")
+    assert "purge" not in str(refusal.value)
+    (tmp_path / "manifest.db").write_bytes(b"no database at all" * 100)
+    with pytest.raises(IndexDamagedError, match="purge"):
+        Manifest(tmp_path / "manifest.db")
