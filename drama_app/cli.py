@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from drama_app.commands import VERBS
+from drama_app.commands import VERBS, terminal_ui
 from drama_app.config import Settings, load_settings, make_private, suggest
 from drama_app.errors import DramaError, UsageError
 from drama_app.output import Output, clean_for_terminal
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 EXAMPLES = """\
 examples:
+  drama-app                                    the terminal UI: search, folders, activity
   drama-app index ~/Documents ~/notes          make these folders searchable
   drama-app search "how do bees tell where food is"
   drama-app search "Kündigungsfrist" --type pdf --since 2024-01-01
@@ -69,11 +70,8 @@ def _run(argv: list[str], output: Output) -> int:
     try:
         arguments = parse(argv)
         output = Output(color=arguments.color, quiet=arguments.quiet, verbose=arguments.verbose)
-        if arguments.verb is None:
-            output.error("say what to do, for example `drama-app index FOLDER`, then `drama-app search QUESTION`")
-            return 2
-        settings = load_settings(arguments.flags(arguments) if hasattr(arguments, "flags") else None)
-        set_up_logging(settings, verbose=output.verbose)
+        settings = load_settings(arguments.flags(arguments))
+        set_up_logging(settings, verbose=output.verbose and arguments.verb is not None)
         return int(arguments.run(arguments, settings, output))
     except BrokenPipeError:
         raise
@@ -145,6 +143,8 @@ def build_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action=ShowVersion)
+    terminal_ui.declare(parser)
+    parser.set_defaults(run=terminal_ui.run, flags=terminal_ui.flags, root_parser=parser)
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="verbs", parser_class=Parser)
     for verb in VERBS:
         child = verbs.add_parser(
@@ -156,9 +156,13 @@ def build_parser() -> Parser:
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
+        child.set_defaults(run=verb.run, flags=_no_flags, root_parser=parser)
         verb.declare(child)
-        child.set_defaults(run=verb.run, root_parser=parser)
     return parser
+
+
+def _no_flags(_: argparse.Namespace) -> dict[str, object]:
+    return {}
 
 
 class ShowVersion(argparse.Action):

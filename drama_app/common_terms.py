@@ -8,7 +8,7 @@ import json
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 log = logging.getLogger(__name__)
@@ -55,3 +55,18 @@ class CommonTerms:
     def weight(self, term: str) -> float:
         """The weight of a term: 0 for one that is everywhere, 5.3 for a rare one."""
         return math.log(1 / max(_RAREST, self._shares.get(term, 0.0)))
+
+    def coverage(self, words: Sequence[Sequence[str]], terms: str) -> float:
+        """The share of the words' weight that `terms` holds; a word is held if any of its terms is."""
+        held = f" {terms} "
+        weights = [self.weight(word[0]) for word in words]
+        found = sum(
+            weight for word, weight in zip(words, weights, strict=True) if any(f" {term} " in held for term in word)
+        )
+        return found / (sum(weights) or 1.0)
+
+
+def holds_all(words: Sequence[Sequence[str]], terms: str) -> bool:
+    """Whether `terms` has at least one term of every word."""
+    held = f" {terms} "
+    return all(any(f" {term} " in held for term in word) for word in words)

@@ -9,6 +9,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ APP = "drama-app"
 PREFIX = "DRAMA_APP_"
 CONFIG_NAME = "config.toml"
 MEBIBYTE = 1024 * 1024
+THEMES = ("auto", "dark", "light", "contrast")
+KEYS = "keys"  # the table of the file that no variable and no flag stands for
 TRUTH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
 
 
@@ -63,6 +66,10 @@ class Settings:
     settle_seconds: float = _option(
         0.5, "watch.settle_seconds", "How long changes must have come to rest before they are indexed."
     )
+    theme: str = _option("auto", "ui.theme", "auto (as dark as the terminal), dark, light or contrast.")
+    mouse: bool = _option(True, "ui.mouse", "Click, scroll and drag; false leaves the mouse to the terminal.")
+    keys: Mapping[str, str] = field(default_factory=dict)
+    """Keys of the terminal UI by action, from the table `[keys]`: {"search.open": "enter,ctrl+m"}."""
 
     def __post_init__(self) -> None:
         for name in ("data_folder", "config_folder", "state_folder", "cache_folder", "log_folder"):
@@ -76,6 +83,8 @@ class Settings:
         _check_range("retriever.threads", self.threads, 0, 1024)
         _check_range("watch.poll_seconds", self.poll_seconds, 0.1, 86_400)
         _check_range("watch.settle_seconds", self.settle_seconds, 0.0, 3_600)
+        if self.theme not in THEMES:
+            raise UsageError(f"ui.theme must be one of {', '.join(THEMES)}, not {self.theme!r}")
         if any("\n" in pattern or not pattern.strip() for pattern in self.ignore):
             raise UsageError("index.ignore holds an empty pattern or one with a line break; give one pattern an item")
 
@@ -139,8 +148,11 @@ def resolve_settings(
             origins[name] = f"{origin} {_variable(name)}" if origin == "environment" else origin
     settings = Settings(**values)  # type: ignore[arg-type]  # each layer has checked its types by `_convert`
     choices = [
-        Choice(_key(item), getattr(settings, item.name), origins.get(item.name, "default")) for item in fields(settings)
+        Choice(_key(item), getattr(settings, item.name), origins.get(item.name, "default"))
+        for item in fields(settings)
+        if item.name != KEYS
     ]
+    choices += [Choice(f"{KEYS}.{action}", keys, str(config_file)) for action, keys in settings.keys.items()]
     return settings, tuple(choices)
 
 
@@ -151,6 +163,16 @@ def make_private(folder: Path) -> Path:
             make_private(folder.parent)
         folder.mkdir(mode=0o700, exist_ok=True)
     return folder
+
+
+def measure_folder(folder: Path) -> int:
+    """Bytes below a folder; a writer may remove files meanwhile."""
+    total = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with suppress(FileNotFoundError):
+                total += os.stat(os.path.join(place, name)).st_size  # noqa: PTH116, PTH118  half the time of Path
+    return total
 
 
 def describe_template() -> str:
@@ -167,6 +189,8 @@ def describe_template() -> str:
             table = head
         example = '"/path/to/a/retriever"' if item.name == "retriever" else show_value(item.default)
         lines += [f"# {item.metadata['sentence']} Or {_variable(item.name)}.", f"# {name} = {example}"]
+    lines += ["", f"[{KEYS}]", "# Keys of the terminal UI by action, as its help (F1) names them; several by commas."]
+    lines += ['# "search.open" = "enter"']
     return "\n".join(lines) + "\n"
 
 
@@ -250,6 +274,8 @@ def _read_file(path: Path) -> dict[str, object]:
     known = {_key(item): item for item in _options()}
     tables = {key.partition(".")[0] for key in known}
     values: dict[str, object] = {}
+    if KEYS in content:
+        values[KEYS] = _read_keys(content.pop(KEYS), path)
     for table, entries in content.items():
         if table not in tables or not isinstance(entries, dict):
             raise UsageError(f"unknown table or key {table!r} in {path}{suggest(table, tables | _by_last_part(known))}")
@@ -259,6 +285,12 @@ def _read_file(path: Path) -> dict[str, object]:
                 raise UsageError(f"unknown key {key!r} in {path}{suggest(key, known)}")
             values[known[key].name] = _convert(f"{key} in {path}", value, known[key])
     return values
+
+
+def _read_keys(table: object, path: Path) -> dict[str, str]:
+    if not isinstance(table, dict) or not all(isinstance(keys, str) and keys for keys in table.values()):
+        raise UsageError(f'[{KEYS}] in {path} must hold lines such as "search.open" = "enter"')
+    return {str(action): keys for action, keys in table.items()}
 
 
 def _by_last_part(known: Mapping[str, object]) -> set[str]:
@@ -279,6 +311,8 @@ def _convert(where: str, value: object, item: Any) -> object:
     elif isinstance(default, tuple):
         fits, wanted = isinstance(value, list) and all(isinstance(part, str) for part in value), "a list of texts"
         value = tuple(value) if fits and isinstance(value, list) else value
+    elif isinstance(default, str):
+        fits, wanted = isinstance(value, str), "a text"
     else:
         fits, wanted = isinstance(value, str) and value != "", "a path"
         value = Path(value).expanduser().absolute() if fits and isinstance(value, str) else value

@@ -3,9 +3,12 @@
 Owns the line of state and the loop; which paths changed is the watcher's business, what to do about them the sync's.
 """
 
+import logging
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from drama_app.config import Settings, make_private
@@ -16,7 +19,14 @@ from drama_app.records import Progress, SyncReport
 from drama_app.watcher import watch
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
     from drama_app.library import Library
+
+log = logging.getLogger(__name__)
+
+_DISK_ERRORS = (OSError, RuntimeError, sqlite3.OperationalError)
+"""A full or vanished disk, as the system, LanceDB and SQLite tell it."""
 
 
 def follow(
@@ -34,6 +44,31 @@ def follow(
     Raises:
         UsageError: another process follows this index already.
     """
+    lock = _lock(settings)
+    state = _State(manifest, on_state)
+    try:
+        state.say("catching up with the disk")
+        settle, poll = settings.settle_seconds, settings.poll_seconds
+        rules = partial(rules_for, manifest, settings)
+        report: SyncReport | None = None
+        # The watcher starts first: what changes during the catch-up is not missed.
+        for change in watch(library.roots, rules, stop=stop, settle=settle, poll_seconds=poll):
+            state.notes = change.notes
+            if report is None and not change.paths and library.roots():
+                continue  # the next report names every root: a look at them now would be one of two
+            if report is None or change.paths:
+                paths = None if report is None else change.paths
+                run = partial(library.sync, paths, on_progress=state.follow(on_progress, change.since), stop=stop)
+                if (report := _insist(run, state, poll, stop)) is None:
+                    return
+                on_report(report)
+            state.rest(report)
+    finally:
+        manifest.put(watch_state="")
+        lock.release()
+
+
+def _lock(settings: Settings) -> "BaseFileLock":
     from filelock import FileLock, Timeout
 
     lock = FileLock(make_private(settings.state_folder) / "watch.lock", thread_local=False, mode=0o600)
@@ -41,30 +76,19 @@ def follow(
         lock.acquire(timeout=1)  # a `status` holds it for a moment, to see whether anybody watches
     except Timeout:
         raise UsageError("this index is watched already by another drama-app") from None
-    state = _State(manifest, on_state)
-    try:
-        state.say("catching up with the disk")
-        # The watcher starts first: what changes during the catch-up is not missed.
-        changes = watch(
-            library.roots,
-            lambda root: rules_for(manifest, settings, root),
-            stop=stop,
-            settle=settings.settle_seconds,
-            poll_seconds=settings.poll_seconds,
-        )
-        caught_up = False
-        for change in changes:
-            state.notes = change.notes
-            if not caught_up:
-                on_report(report := library.sync(on_progress=state.follow(on_progress, change.since), stop=stop))
-                caught_up = True
-            elif change.paths:
-                follower = state.follow(on_progress, change.since)
-                on_report(report := library.sync(change.paths, on_progress=follower, stop=stop))
-            state.rest(report)
-    finally:
-        manifest.put(watch_state="")
-        lock.release()
+    return lock
+
+
+def _insist(run: Callable[[], SyncReport], state: "_State", seconds: float, stop: threading.Event) -> SyncReport | None:
+    """Runs a sync until the disk lets it; None if `stop` was set meanwhile."""
+    while not stop.is_set():
+        try:
+            return run()
+        except _DISK_ERRORS as error:
+            log.warning("the sync is tried again in %g s", seconds, exc_info=True)
+            state.say(f"not up to date: {error}; trying again every {seconds:g} s")
+            stop.wait(seconds)
+    return None
 
 
 class _State:

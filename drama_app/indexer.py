@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from drama_app.config import Settings
@@ -18,7 +18,7 @@ from drama_app.errors import UsageError
 from drama_app.extract.pool import ExtractionPool
 from drama_app.ignore import IgnoreRules
 from drama_app.manifest import FileRow, Manifest, now_ns
-from drama_app.pipeline import Pipeline
+from drama_app.pipeline import Pipeline, Tally
 from drama_app.records import Progress, Skipped, SyncReport
 from drama_app.scan import Found, Known, merge_roots, needs_check, root_is_gone, scan
 from drama_app.store import PassageStore
@@ -76,7 +76,12 @@ def sync(
         store.tidy()
         for root in survey.roots:
             manifest.mark_root(root, state="ok", device=None, synced=time.time())
-    tally = pipeline.tally
+    report = _report(manifest, survey, pipeline.tally, _failed(manifest, changed))
+    return replace(report, seconds=time.monotonic() - started, stopped=stop.is_set())
+
+
+def _report(manifest: Manifest, survey: Survey, tally: Tally, failed: tuple[Skipped, ...]) -> SyncReport:
+    """What a sync has found and done."""
     documents, passages = manifest.counts()
     return SyncReport(
         documents=documents,
@@ -85,11 +90,10 @@ def sync(
         changed=tally.changed,
         removed=max(0, len(survey.gone) - tally.moved),
         moved=tally.moved,
-        failed=_failed(manifest, changed),
+        failed=failed,
         passed_over=tally.passed_over,
-        seconds=time.monotonic() - started,
+        seconds=0.0,
         notes=(*survey.notes, *(f"{path} keeps changing: it is read when it rests" for path in tally.unsettled)),
-        stopped=stop.is_set(),
     )
 
 
@@ -193,7 +197,7 @@ def _run_pipeline(
 
 def followed_roots(manifest: Manifest, settings: Settings) -> list[Path]:
     """The roots that are walked for themselves: those in no other root, and those that the root above leaves out."""
-    every = [row.path for row in manifest.roots()]
+    every = [row.path for row in manifest.roots() if row.state != "paused"]
     outer = merge_roots(every)
     inner = [path for path in every if path not in outer]
     return outer + [path for path in inner if is_left_out(manifest, settings, path, outer)]
@@ -204,6 +208,14 @@ def is_left_out(manifest: Manifest, settings: Settings, path: Path, roots: Itera
     above = [root for root in roots if root in path.parents]
     is_folder = path.is_dir()
     return all(rules_for(manifest, settings, root).ignored(path, is_folder=is_folder) for root in above)
+
+
+def root_above(manifest: Manifest, settings: Settings, path: Path) -> Path | None:
+    """The root with which `path` is indexed: itself, or one above whose rules do not leave it out."""
+    roots = [row.path for row in manifest.roots()]
+    inside = [root for root in roots if root in path.parents]
+    covering = (root for root in inside if not is_left_out(manifest, settings, path, [root]))
+    return path if path in roots else next(covering, None)
 
 
 def rules_for(manifest: Manifest, settings: Settings, root: Path) -> IgnoreRules:

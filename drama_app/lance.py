@@ -19,6 +19,8 @@ _ENVIRONMENT = {
     # LanceDB writes warnings to stderr, one a query in some call shapes, which would tear a terminal UI.
     "LANCE_LOG": "error",
     "LANCEDB_LOG": "error",
+    # Rows that it holds at once where it rewrites a table: 8,192 take 90 MB more at 100,000 rows, and are no faster.
+    "LANCE_DEFAULT_BATCH_SIZE": "1024",
 }
 _lock = threading.Lock()
 

@@ -7,16 +7,16 @@ neither imported nor opened. It decides nothing about ranking or extraction.
 import os
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from drama_app.config import Settings, make_private
-from drama_app.errors import Interrupted, NoIndexError, RetrieverError
+from drama_app.errors import NoIndexError, RetrieverError
 from drama_app.manifest import Manifest
-from drama_app.records import Filters, Mode, Progress, Results, RootStatus, Status, SyncReport
+from drama_app.records import Estimate, Filters, Mode, Passage, Progress, Results, Status, SyncReport
+from drama_app.writer_lock import WriterLock
 
 if TYPE_CHECKING:
     from drama_app.embed import OnnxEncoder
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from drama_app.store import PassageStore
 
 
+SOME_FILES = 5
+"""A sync of fewer files says nothing of how fast the next folder will be."""
 NOTHING_YET = "nothing is indexed yet: run `drama-app index FOLDER` first"
 
 
@@ -126,15 +128,64 @@ class Library:
         stop = stop or threading.Event()
         with self._writing, self._lock(stop):
             self._renew()
-            return sync(
+            rates: list[float] = []
+
+            def follow(progress: Progress) -> None:
+                rates[:] = [progress.passages_per_second or (rates or [0.0])[0]]
+                if on_progress is not None:
+                    on_progress(progress)
+
+            report = sync(
                 self._manifest,
                 self._store,
                 lambda: self._encoder,
                 self._settings,
                 changed=None if changed is None else tuple(changed),
-                on_progress=on_progress or (lambda _: None),
+                on_progress=follow,
                 stop=stop,
             )
+            if report.added + report.changed >= SOME_FILES and rates[0]:
+                self._manifest.put(passages_per_second=f"{rates[0]:.2f}")  # the next estimate's
+            return report
+
+    def retry(
+        self,
+        paths: Iterable[Path],
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        stop: threading.Event | None = None,
+    ) -> SyncReport:
+        """Reads files again that failed, though they have not changed."""
+        wanted = set(paths)
+        failed = [each.path for each in self._manifest.skipped("failed") if each.path in wanted]
+        self._manifest.remove_files(failed)
+        return self.sync(failed, on_progress=on_progress, stop=stop)
+
+    def pause(self, root: Path) -> None:
+        """Leaves a root alone until `resume`; what is indexed of it stays searchable."""
+        self._manifest.pause_root(root, paused=True)
+
+    def resume(self, root: Path) -> None:
+        """Follows a paused root again from the next sync on."""
+        self._manifest.pause_root(root, paused=False)
+
+    def estimate(
+        self, path: Path, *, tell: Callable[[Estimate], None] | None = None, stop: threading.Event | None = None
+    ) -> Estimate:
+        """What indexing `path` would read, take and occupy, and so far by `tell`; walks the folder, reads no file.
+
+        Raises:
+            UsageError: there is nothing to index there.
+        """
+        from drama_app.estimate import estimate
+
+        return estimate(self._settings, path, manifest=self._manifest, tell=tell, stop=stop)
+
+    def root_above(self, path: Path) -> Path | None:
+        """The root with which `path` is indexed already: itself, or one above whose rules do not leave it out."""
+        from drama_app.indexer import root_above
+
+        return root_above(self._manifest, self._settings, Path(os.path.realpath(path)))
 
     def watch(
         self,
@@ -191,6 +242,15 @@ class Library:
             Path(os.path.realpath(path)), page=page, limit=limit, filters=filters or Filters()
         )
 
+    def passages_of(self, path: Path) -> tuple[Passage, ...]:
+        """The whole text of an indexed file as its passages, in order; empty if the file is not in the index."""
+        row = self._manifest.file(path)
+        if row is None or row.document is None:
+            return ()
+        self._renew()
+        self._store.refresh()
+        return tuple(each.passage for each in self._store.document_passages(row.document, vectors=False))
+
     def mark_sentences(self, results: Results) -> Results:
         """The same results with the best sentence of each passage chosen by meaning where no word matched."""
         return self._searcher.mark_sentences(results)
@@ -199,26 +259,10 @@ class Library:
 
     def status(self) -> Status:
         """The state of the index. Opens neither the retriever nor, when nothing is indexed, the store."""
+        from drama_app.state import read_status
+
         self._renew()
-        manifest = self._manifest
-        documents, passages = manifest.counts()
-        roots = []
-        for root in manifest.roots():
-            state = root.state if root.path.exists() or root.state == "never synced" else "missing"
-            roots.append(RootStatus(root.path, *manifest.counts_below(root.path), root.synced, state))
-        return Status(
-            documents=documents,
-            passages=passages,
-            languages=self._store.languages() if passages else {},
-            kinds=manifest.kinds(),
-            bytes=_size(self._folder),
-            retriever=manifest.get("retriever_name"),
-            roots=tuple(roots),
-            pending=int(manifest.get("pending", "0")),
-            failed=manifest.skipped("failed"),
-            passed_over=manifest.number_of("passed over"),
-            watching=self._watching(),
-        )
+        return read_status(self._manifest, self._settings, lambda: self._store)
 
     def passed_over(self) -> tuple[tuple[Path, str], ...]:
         """Files without text to search (photos, archives, empty files), with what they are."""
@@ -267,6 +311,10 @@ class Library:
             name = switch(self._manifest, self._settings, folder, on_progress=on_progress, stop=stop)
             self._renew()
         return name
+
+    def recall(self, key: str) -> str:
+        """What the index keeps of itself, "" if nothing: "passages_per_second", "previous_retriever_name"."""
+        return self._manifest.get(key)
 
     def _renew(self) -> None:
         """Lets go of the store and the encoder of a retriever that is no longer in use; another process may switch."""
@@ -347,52 +395,5 @@ class Library:
 
         return Searcher(self._manifest, lambda: self._store, lambda: self._encoder)
 
-    def _watching(self) -> str:
-        """What a running watcher says of itself; its lock tells whether it runs, even after it was killed."""
-        from filelock import FileLock, Timeout
-
-        path = self._settings.state_folder / "watch.lock"
-        if not path.exists():
-            return ""
-        try:
-            with FileLock(path, timeout=0, thread_local=False):
-                return ""
-        except Timeout:
-            return self._manifest.get("watch_state")
-
-    def _lock(self, stop: threading.Event) -> "WriterLock":
+    def _lock(self, stop: threading.Event) -> WriterLock:
         return WriterLock(make_private(self._settings.state_folder) / "writer.lock", stop)
-
-
-class WriterLock:
-    """Lets one process write at a time; the others wait, and can be stopped while they do."""
-
-    def __init__(self, path: Path, stop: threading.Event) -> None:
-        from filelock import FileLock
-
-        self._lock = FileLock(path, thread_local=False, mode=0o600)
-        self._stop = stop
-
-    def __enter__(self) -> None:
-        from filelock import Timeout
-
-        while True:
-            try:
-                self._lock.acquire(timeout=0.25)
-                return
-            except Timeout:
-                if self._stop.is_set():
-                    raise Interrupted("stopped while another drama-app was writing to the index") from None
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-def _size(folder: Path) -> int:
-    """Bytes below a folder; a writer may remove files meanwhile."""
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            with suppress(FileNotFoundError):
-                total += os.stat(os.path.join(place, name)).st_size  # noqa: PTH116, PTH118  half the time of Path
-    return total

@@ -10,37 +10,14 @@ A document is visible only when `complete` is set, which happens after its passa
 """
 
 import os
-import sqlite3
-import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from drama_app.errors import IndexDamagedError
+from drama_app.database import Database
+from drama_app.file_filters import BELOW, as_sql, make_storable, marks, range_below
 from drama_app.records import Filters, Skipped
-
-SCHEMA_VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS roots (
-    path BLOB PRIMARY KEY, synced REAL, state TEXT NOT NULL DEFAULT 'never synced', device INTEGER,
-    hidden INTEGER NOT NULL DEFAULT 0, ignore TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS excluded (path BLOB PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS documents (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: rows of a dead document cannot come back to life
-    hash BLOB NOT NULL, suffix TEXT NOT NULL, kind TEXT NOT NULL DEFAULT '', title TEXT NOT NULL DEFAULT '',
-    notes TEXT NOT NULL DEFAULT '', passages INTEGER NOT NULL DEFAULT 0, complete INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (hash, suffix));
-CREATE TABLE IF NOT EXISTS files (
-    path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
-    inode INTEGER NOT NULL, checked_ns INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
-    document INTEGER REFERENCES documents (id)) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS files_document ON files (document);
-CREATE INDEX IF NOT EXISTS files_status ON files (status) WHERE status <> 'indexed';
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,64 +63,8 @@ class RootRow:
     """Patterns of its own, as in a .gitignore."""
 
 
-class Manifest:
-    """One SQLite connection, usable from several threads: every call holds a lock."""
-
-    def __init__(self, path: Path) -> None:
-        """Opens or creates the manifest at `path`.
-
-        Raises:
-            IndexDamagedError: it is not a manifest, or one of another version.
-        """
-        self._lock = threading.RLock()
-        self._depth = 0
-        try:
-            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-            # WAL: a search reads while a sync writes. NORMAL: safe against a killed process, which is the promise.
-            self._connection.execute("PRAGMA journal_mode=WAL")
-            self._connection.execute("PRAGMA synchronous=NORMAL")
-            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0:
-                self._connection.executescript(_SCHEMA + f"PRAGMA user_version={SCHEMA_VERSION};")
-        except sqlite3.OperationalError as error:  # no disk space, no permission, busy: nothing that a purge would mend
-            raise IndexDamagedError(f"the manifest {path} cannot be opened: {error}") from error
-        except sqlite3.DatabaseError as error:
-            raise IndexDamagedError(
-                f"the manifest {path} cannot be read ({error}): run `drama-app purge` and index again"
-            ) from error
-        if version not in (0, SCHEMA_VERSION):
-            raise IndexDamagedError(
-                f"the index has manifest version {version}, this program needs {SCHEMA_VERSION}: "
-                "run `drama-app purge` and index again"
-            )
-
-    def close(self) -> None:
-        """Closes the connection."""
-        with self._lock:
-            self._connection.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Groups changes: all of them are kept, or none. May be nested."""
-        with self._lock:
-            outermost = self._depth == 0
-            if outermost:
-                self._connection.execute("BEGIN IMMEDIATE")
-            self._depth += 1
-            try:
-                yield
-                if outermost:
-                    self._connection.execute("COMMIT")
-            except BaseException:
-                if outermost and self._connection.in_transaction:  # a full disk has rolled back by itself
-                    self._connection.execute("ROLLBACK")
-                raise
-            finally:
-                self._depth -= 1
-
-    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
-        with self._lock:
-            return self._connection.execute(sql, values).fetchall()
+class Manifest(Database):
+    """The tables as records; see `Database` for what holds of every call."""
 
     # --- settings of the index -------------------------------------------------------------------------------
 
@@ -155,7 +76,7 @@ class Manifest:
     def put(self, **settings: str) -> None:
         """Keeps settings, all at once."""
         with self.transaction():
-            values = [(key, _text(value)) for key, value in settings.items()]
+            values = [(key, make_storable(value)) for key, value in settings.items()]
             self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
 
     def change_counter(self) -> int:
@@ -195,11 +116,22 @@ class Manifest:
             return cursor.rowcount > 0
 
     def mark_root(self, path: Path, *, state: str, device: int | None, synced: float | None) -> None:
-        """Records how a root was found; `synced` None keeps the time of the last complete sync."""
+        """Records how a root was found; `synced` None keeps the time of the last complete sync.
+
+        A paused root stays paused: a sync that was under way when a person paused it must not wake it.
+        """
         with self.transaction():
             self._connection.execute(
-                "UPDATE roots SET state = ?, device = coalesce(?, device), synced = coalesce(?, synced) WHERE path = ?",
+                "UPDATE roots SET state = ?, device = coalesce(?, device), synced = coalesce(?, synced) "
+                "WHERE path = ? AND state <> 'paused'",
                 (state, device, synced, os.fsencode(path)),
+            )
+
+    def pause_root(self, path: Path, *, paused: bool) -> None:
+        """Leaves a root alone from now on, or follows it again."""
+        with self.transaction():
+            self._connection.execute(
+                "UPDATE roots SET state = ? WHERE path = ?", ("paused" if paused else "incomplete", os.fsencode(path))
             )
 
     def exclude(self, path: Path) -> None:
@@ -210,7 +142,7 @@ class Manifest:
     def include(self, path: Path) -> None:
         """Wants again what was forgotten at and below a path."""
         with self.transaction():
-            self._connection.execute(f"DELETE FROM excluded WHERE {_BELOW}", _below(path))
+            self._connection.execute(f"DELETE FROM excluded WHERE {BELOW}", range_below(path))
 
     def excluded(self) -> frozenset[Path]:
         """What a person asked to forget."""
@@ -222,7 +154,7 @@ class Manifest:
         """Known files, of the whole index or at and below a path."""
         sql, values = "SELECT * FROM files", ()
         if below is not None:
-            sql, values = f"SELECT * FROM files WHERE {_BELOW}", _below(below)  # type: ignore[assignment]
+            sql, values = f"SELECT * FROM files WHERE {BELOW}", range_below(below)  # type: ignore[assignment]
         for path, *rest in self._rows(sql, values):
             yield FileRow(_path(path), *rest)
 
@@ -234,8 +166,8 @@ class Manifest:
     def put_files(self, rows: Iterable[FileRow]) -> None:
         """Adds or replaces rows of files."""
         values = [
-            (os.fsencode(r.path), r.size, r.mtime_ns, r.ctime_ns, r.inode, r.checked_ns, r.status, _text(r.reason),
-             r.document) for r in rows
+            (os.fsencode(r.path), r.size, r.mtime_ns, r.ctime_ns, r.inode, r.checked_ns, r.status,
+             make_storable(r.reason), r.document) for r in rows
         ]  # fmt: skip
         with self.transaction():
             self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
@@ -257,7 +189,7 @@ class Manifest:
         """The files that hold each of some documents, newest first."""
         found: dict[int, list[FileRow]] = {}
         for chunk in _chunks(documents):
-            sql = f"SELECT * FROM files WHERE document IN ({_marks(chunk)}) ORDER BY mtime_ns DESC, path"
+            sql = f"SELECT * FROM files WHERE document IN ({marks(chunk)}) ORDER BY mtime_ns DESC, path"
             for path, *rest in self._rows(sql, chunk):
                 row = FileRow(_path(path), *rest)
                 assert row.document is not None
@@ -268,7 +200,7 @@ class Manifest:
 
     def find_document(self, digest: bytes, suffix: str) -> DocumentRow | None:
         """The document with this content, complete or not."""
-        rows = self._rows("SELECT * FROM documents WHERE hash = ? AND suffix = ?", (digest, _text(suffix)))
+        rows = self._rows("SELECT * FROM documents WHERE hash = ? AND suffix = ?", (digest, make_storable(suffix)))
         return _document(rows[0]) if rows else None
 
     def begin_document(self, digest: bytes, suffix: str) -> int:
@@ -280,10 +212,10 @@ class Manifest:
         with self.transaction():
             self._connection.execute(
                 "UPDATE documents SET hash = randomblob(16) WHERE hash = ? AND suffix = ? AND complete = 0",
-                (digest, _text(suffix)),
+                (digest, make_storable(suffix)),
             )
             cursor = self._connection.execute(
-                "INSERT INTO documents (hash, suffix) VALUES (?, ?)", (digest, _text(suffix))
+                "INSERT INTO documents (hash, suffix) VALUES (?, ?)", (digest, make_storable(suffix))
             )
             assert cursor.lastrowid is not None
             return cursor.lastrowid
@@ -291,7 +223,7 @@ class Manifest:
     def name_document(self, number: int, title: str) -> None:
         """Keeps the title of a document under way, which is part of what is embedded of it."""
         with self.transaction():
-            self._connection.execute("UPDATE documents SET title = ? WHERE id = ?", (_text(title), number))
+            self._connection.execute("UPDATE documents SET title = ? WHERE id = ?", (make_storable(title), number))
 
     def title_of(self, number: int) -> str:
         """The title of a document, visible or not."""
@@ -303,14 +235,14 @@ class Manifest:
         with self.transaction():
             self._connection.execute(
                 "UPDATE documents SET kind = ?, title = ?, notes = ?, passages = ?, complete = 1 WHERE id = ?",
-                (kind, _text(title), _text("\n".join(notes)), passages, number),
+                (kind, make_storable(title), make_storable("\n".join(notes)), passages, number),
             )
 
     def documents(self, numbers: Sequence[int]) -> dict[int, DocumentRow]:
         """The visible ones among some documents."""
         found = {}
         for chunk in _chunks(numbers):
-            for row in self._rows(f"SELECT * FROM documents WHERE complete = 1 AND id IN ({_marks(chunk)})", chunk):
+            for row in self._rows(f"SELECT * FROM documents WHERE complete = 1 AND id IN ({marks(chunk)})", chunk):
                 found[row[0]] = _document(row)
         return found
 
@@ -335,8 +267,8 @@ class Manifest:
         """Forgets that these documents were ever complete, and the files that hold them."""
         with self.transaction():
             for chunk in _chunks(numbers):
-                self._connection.execute(f"DELETE FROM files WHERE document IN ({_marks(chunk)})", chunk)
-                self._connection.execute(f"UPDATE documents SET complete = 0 WHERE id IN ({_marks(chunk)})", chunk)
+                self._connection.execute(f"DELETE FROM files WHERE document IN ({marks(chunk)})", chunk)
+                self._connection.execute(f"UPDATE documents SET complete = 0 WHERE id IN ({marks(chunk)})", chunk)
 
     def delete_documents(self, numbers: Iterable[int]) -> None:
         """Forgets documents whose passages are gone."""
@@ -348,7 +280,7 @@ class Manifest:
 
         Languages belong to passages and are not looked at here.
         """
-        conditions, values = _conditions(filters)
+        conditions, values = as_sql(filters)
         if not conditions:
             return None
         sql = (
@@ -368,8 +300,8 @@ class Manifest:
         """Visible documents and passages at and below a path."""
         return self._rows(
             "SELECT count(*), coalesce(sum(passages), 0) FROM documents WHERE complete = 1 AND id IN "
-            f"(SELECT document FROM files WHERE {_BELOW})",
-            _below(path),
+            f"(SELECT document FROM files WHERE {BELOW})",
+            range_below(path),
         )[0]
 
     def kinds(self) -> dict[str, int]:
@@ -390,70 +322,13 @@ def now_ns() -> int:
     return time.time_ns()
 
 
-def passes(row: FileRow, filters: Filters, kind: str) -> bool:
-    """Whether one file meets the filters (languages left aside); the twin of `Manifest.matching` for one row."""
-    if filters.folders and not any(row.path == folder or folder in row.path.parents for folder in filters.folders):
-        return False
-    if filters.types and not {kind, row.path.suffix.lower()} & set(_types(filters)):
-        return False
-    modified = row.mtime_ns / 1e9
-    return not (
-        (filters.since is not None and modified < filters.since)
-        or (filters.until is not None and modified > filters.until)
-    )
-
-
-_BELOW = "(path = ? OR (path > ? AND path < ?))"
-
-
-def _below(path: Path) -> tuple[bytes, bytes, bytes]:
-    """Values for `_BELOW`: the path itself, and the range of everything under it ("0" follows "/")."""
-    raw = os.fsencode(path)
-    stem = raw.rstrip(os.sep.encode())
-    return raw, stem + os.sep.encode(), stem + bytes([os.sep.encode()[0] + 1])
-
-
 def _path(raw: bytes) -> Path:
     return Path(os.fsdecode(raw))
-
-
-def _text(value: str) -> str:
-    """The value without the half characters by which Python keeps file names that are no UTF-8: SQLite refuses them."""
-    return value.encode("utf-8", "replace").decode()
-
-
-def _types(filters: Filters) -> tuple[str, ...]:
-    """Each type as a kind and as an ending: "md" means files named so, "markdown" the kind."""
-    names = [_text(name.lower().removeprefix(".")) for name in filters.types]
-    return tuple(dict.fromkeys([*names, *(f".{name}" for name in names)]))
-
-
-def _conditions(filters: Filters) -> tuple[list[str], list[object]]:
-    conditions: list[str] = []
-    values: list[object] = []
-    if filters.folders:
-        conditions.append("(" + " OR ".join([_BELOW] * len(filters.folders)) + ")")
-        for folder in filters.folders:
-            values += _below(folder)
-    if types := _types(filters):
-        conditions.append(f"(kind IN ({_marks(types)}) OR suffix IN ({_marks(types)}))")
-        values += [*types, *types]
-    if filters.since is not None:
-        conditions.append("mtime_ns >= ?")
-        values.append(int(filters.since * 1e9))
-    if filters.until is not None:
-        conditions.append("mtime_ns <= ?")
-        values.append(int(filters.until * 1e9))
-    return conditions, values
 
 
 def _document(row: tuple) -> DocumentRow:  # type: ignore[type-arg]
     number, digest, suffix, kind, title, notes, passages, complete = row
     return DocumentRow(number, digest, suffix, kind, title, notes, passages, bool(complete))
-
-
-def _marks(values: Sequence[object]) -> str:
-    return ",".join("?" * len(values))
 
 
 def _chunks(values: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:

@@ -85,6 +85,11 @@ class Output:
         """True if stdout is a terminal."""
         return self.stdout.isatty()
 
+    @property
+    def from_person(self) -> bool:
+        """True if stdin is a terminal."""
+        return sys.stdin.isatty()
+
     def write_line(self, text: str = "") -> None:
         """Writes a line of data."""
         self.stdout.write(text + "\n")
@@ -139,7 +144,7 @@ class Output:
 
     def ask(self, question: str) -> bool:
         """Asks on the terminal; False if there is none to ask or the answer is not yes."""
-        if not (sys.stdin.isatty() and self.stderr.isatty()):
+        if not (self.from_person and self.stderr.isatty()):
             return False
         self.stderr.write(clean_for_terminal(question, lines=True) + " [y/N] ")
         self.stderr.flush()

@@ -3,7 +3,10 @@
 Owns what is written where; it runs no query and keeps no connection.
 """
 
+import functools
+import operator
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 TEXT_COLUMNS = ["document", "ordinal", "start", "end", "page", "line", "heading", "language", "text"]
+VECTOR_COLUMNS = ["vector", "terms"]
 TERMS_INDEX = "terms_idx"
 VECTOR_INDEX = "vector_idx"
 
@@ -32,6 +36,23 @@ _RANGES = 64
 _RANGE_FROM = 16
 _TERM_MEMORY = 256
 """MiB for building the index of terms, in one worker: LanceDB's default takes all that it finds."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPassage:
+    """A passage as the store holds it."""
+
+    document: int
+    passage: Passage
+    vector: "Vectors | None" = None
+    """Of length 1, [dim]; None unless asked for."""
+    terms: str = ""
+    """Its keyword terms between spaces; only with a vector."""
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """(document, ordinal)."""
+        return self.document, self.passage.ordinal
 
 
 def schema(dim: int) -> "pa.Schema":
@@ -101,10 +122,14 @@ def _indexes() -> dict[str, Any]:
 
 
 def make_vector_index(table: Any) -> None:
-    """Index the vectors: 1-bit codes (7 MB and 2 s for 100,000 rows of 384), made exact at query time."""
+    """Index the vectors: 2-bit codes (12 MB and 3 s for 100,000 rows of 384), made exact at query time.
+
+    With 1 bit, five times as many exact distances give less: of the best 10 and 30 among 166 near copies of each
+    passage 0.91 and 0.88 for 60 asked for, and 0.99 and 0.95 with 2 bits and twice as many. 4 bits add 0.005 and 0.04.
+    """
     from lancedb.index import IvfRq
 
-    table.create_index("vector", config=IvfRq(distance_type="cosine"), name=VECTOR_INDEX)
+    table.create_index("vector", config=IvfRq(distance_type="cosine", num_bits=2), name=VECTOR_INDEX)
 
 
 def check_schema(found: "pa.Schema", dim: int, place: object) -> None:
@@ -163,6 +188,15 @@ def _record_batch(group: list[tuple[int, Sequence[Passage], Any]], dim: int) -> 
     return pa.record_batch([*arrays, packed], schema=target)
 
 
+def read_rows(rows: "pa.Table", dim: int | None = None) -> list[StoredPassage]:
+    """The rows as passages; with vectors and terms if their width is given."""
+    documents = rows["document"].to_pylist()
+    passages = [Passage(**row) for row in rows.select(TEXT_COLUMNS[1:]).to_pylist()]
+    if dim is None:
+        return list(map(StoredPassage, documents, passages))
+    return list(map(StoredPassage, documents, passages, matrix_of(rows["vector"], dim), rows["terms"].to_pylist()))
+
+
 def matrix_of(column: "pa.ChunkedArray", dim: int) -> "Vectors":
     """A vector column as float32 [rows, dim]."""
     import numpy as np
@@ -189,15 +223,18 @@ def document_filter(documents: Collection[int]) -> Any:
     return condition
 
 
-def row_filter(documents: Collection[int] | None, languages: Sequence[str]) -> Any | None:
-    """The condition of both filters; None if neither is set."""
+def row_filter(
+    documents: Collection[int] | None, languages: Sequence[str], without: Collection[int] = ()
+) -> Any | None:
+    """The condition of all filters: some documents, some languages, not some documents; None if none is set."""
     from lancedb.expr import col
 
-    condition = None if documents is None else document_filter(documents)
+    conditions = [] if documents is None else [document_filter(documents)]
     if languages:
-        spoken = col("language").isin(list(languages))
-        condition = spoken if condition is None else condition & spoken
-    return condition
+        conditions.append(col("language").isin(list(languages)))
+    if without:
+        conditions.append(~document_filter(without))
+    return functools.reduce(operator.and_, conditions) if conditions else None
 
 
 def _runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:

@@ -5,7 +5,7 @@ Pure: records in, records out. It opens no store, encodes nothing and knows no r
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import regex
@@ -46,6 +46,9 @@ _HOPELESS_DEVIATIONS = 5.0
 """A guard for an index of near copies, whose passages lie so close that no query can come as near: one passage that
 stands out among them is an answer. Before coverage is asked, 88 instead of 90 % are told."""
 _HOPELESS_COVERAGE = 0.5
+_CODE_COVERAGE = 0.99
+_CODE_NEARNESS = 1.75
+"""Codes that no passage of 100,000 held came to 0.9 to 1.3, and half of their parts stood somewhere."""
 
 _CODE = regex.compile(r"\w*(?:_|\p{Ll}\p{Lu}|\p{L}{2}[-.]?\d|\d\p{Lu})\w*(?:[-./]\w+)*")
 _BARE = regex.compile(r"^[^\w]+|[^\w+#]+$")
@@ -104,34 +107,55 @@ class Group:
     passages: tuple[Fused, ...]
 
 
-def measure_scale(query: "Vectors", sample: "Vectors | None") -> Scale:
-    """Measure a query against passages in general.
+def measure_pairs(sample: "Vectors | None") -> Scale:
+    """Measure passages against each other: the same for every query.
 
     Args:
-        query: Unit vector [dim].
         sample: Unit vectors [n, dim] of passages drawn at random from the index; a few hundred are plenty.
 
     Returns:
-        Means and deviations of the cosines, to the query and among the passages; the usual deviation where the sample
-        is too small to tell.
+        Mean and deviation of the cosines among the passages, or `Scale()` where the sample is too small to tell.
     """
     if sample is None or len(sample) < _SMALLEST_SAMPLE:
         return Scale()
     import numpy as np
 
-    cosines = sample @ query
     some = sample[:_PAIRS_OF]
-    products, count = some @ some.T, len(some) * (len(some) - 1)
-    products[np.diag_indices(len(some))] = 0.0  # a passage is no pair with itself
-    pairs_mean = float(products.sum()) / count
-    pairs_variance = float(np.square(products).sum()) / count - pairs_mean**2
-    return Scale(
+    products = np.einsum("id,jd->ij", some, some)[~np.eye(len(some), dtype=bool)]  # a passage is no pair with itself
+    return Scale(passages_mean=float(products.mean()), passages_deviation=max(float(products.std()), 1e-3))
+
+
+def measure_scale(query: "Vectors", sample: "Vectors | None", pairs: Scale | None = None) -> Scale:
+    """Measure a query against passages in general.
+
+    Args:
+        query: Unit vector [dim].
+        sample: As for `measure_pairs`.
+        pairs: What that returned; None measures it.
+
+    Returns:
+        `pairs` with mean and deviation of the cosines to the query; `Scale()` where the sample is too small to tell.
+    """
+    if sample is None or len(sample) < _SMALLEST_SAMPLE:
+        return Scale()
+    cosines = cosines_of(query, sample)
+    return replace(
+        pairs or measure_pairs(sample),
         mean=float(cosines.mean()),
         deviation=max(float(cosines.std()), 1e-3),
         measured=True,
-        passages_mean=pairs_mean,
-        passages_deviation=max(pairs_variance, 1e-6) ** 0.5,
     )
+
+
+def cosines_of(query: "Vectors", vectors: "Vectors") -> "Vectors":
+    """Cosines [n] of a unit vector [dim] to others [n, dim].
+
+    Not by `@`: that wakes the threads of BLAS, which then spin for longer (30 ms of CPU time a query) than this takes.
+    """
+    import numpy as np
+
+    found: Vectors = np.einsum("nd,d->n", vectors, query)
+    return found
 
 
 def fuse(
@@ -146,8 +170,8 @@ def fuse(
 ) -> list[Fused]:
     """Bring the candidates of both sources into one order, best first.
 
-    Score = cosine in deviations of `scale` + 2 * BM25 / best BM25 * (coverage of the best match) ** 1.5. Passages
-    that hold a quoted phrase, a code or the whole query as written come before all others.
+    Score = cosine in deviations of `scale` + 2 * BM25 / best BM25 * (coverage of the best match) ** 1.5. What holds a
+    quoted phrase, a code or the whole query as written comes before all others.
 
     Args:
         query: As typed.
@@ -159,31 +183,32 @@ def fuse(
         texts: Of the candidates of `keywords`, to find exact matches in.
     """
     scale = scale or Scale()
-    if mode == "meaning":
-        keywords = ()
-    elif mode == "keywords":
-        meaning = ()
-    ranks_meaning = {item.key: rank for rank, item in enumerate(meaning, 1)}
-    ranks_keywords = {item.key: rank for rank, item in enumerate(keywords, 1)}
-    known = {item.key: item.score for item in meaning}
-    if mode == "fused":
-        known = {**(cosines or {}), **known}
-    matched = {item.key: item.score for item in keywords}
-    factor = _keyword_factor(keywords)
-    least = min(known.values(), default=scale.mean)
+    meaning, keywords = () if mode == "keywords" else meaning, () if mode == "meaning" else keywords
     exact = find_exact(query, _hold_all(query, keywords, texts)) if texts and mode == "fused" else frozenset[Key]()
-    fused = []
-    for key in {**ranks_meaning, **ranks_keywords}:
-        scores = []
-        if mode != "keywords":
-            cosine = known.get(key, least)
-            scores.append(Score("meaning", cosine, ranks_meaning.get(key), scale.deviations(cosine)))
-        if key in matched:
-            share = matched[key] * factor + (_PIN if key in exact else 0.0)
-            scores.append(Score("keywords", matched[key], ranks_keywords[key], share))
-        total = sum(score.share for score in scores)
-        fused.append(Fused(*key, score=total, scores=tuple(scores), exact=key in exact and key in matched))
+    scores: dict[Key, list[Score]] = {item.key: [] for item in (*meaning, *keywords)}
+    if mode != "keywords":
+        _score_meaning(scores, meaning, scale, cosines or {})
+    factor = _keyword_factor(keywords)
+    for rank, item in enumerate(keywords, 1):
+        share = item.score * factor + (_PIN if item.key in exact else 0.0)
+        scores[item.key].append(Score("keywords", item.score, rank, share))
+    fused = (
+        Fused(*key, score=sum(part.share for part in parts), scores=tuple(parts), exact=key in exact)
+        for key, parts in scores.items()
+    )
     return sorted(fused, key=lambda item: (not item.exact, -item.score, item.key))
+
+
+def _score_meaning(
+    scores: Mapping[Key, list[Score]], meaning: Sequence[Candidate], scale: Scale, cosines: Mapping[Key, float]
+) -> None:
+    """Adds to every passage what its cosine counts."""
+    known = {**cosines, **{item.key: item.score for item in meaning}}
+    least = min(known.values(), default=scale.mean)
+    ranks = {item.key: rank for rank, item in enumerate(meaning, 1)}
+    for key, parts in scores.items():
+        cosine = known.get(key, least)
+        parts.append(Score("meaning", cosine, ranks.get(key), scale.deviations(cosine)))
 
 
 def group(fused: Iterable[Fused], *, limit: int, passages: int = 3) -> list[Group]:
@@ -230,23 +255,32 @@ def _hold_all(query: str, keywords: Sequence[Candidate], texts: Mapping[Key, str
     return {item.key: texts[item.key] for item in keywords if item.coverage > 0.99 and item.key in texts}
 
 
-def is_hopeless(fused: Sequence[Fused], keywords: Sequence[Candidate], scale: Scale) -> bool:
+def is_hopeless(fused: Sequence[Fused], keywords: Sequence[Candidate], scale: Scale, *, query: str = "") -> bool:
     """Tell whether even the best hit is likely no answer.
 
     Only if both sources agree: the best passage is hardly nearer to the query than passages are to each other, and
-    none holds half of the query's words. A cautious rule: an answer withheld costs more than a miss shown.
+    none holds half of the query's words. A cautious rule: an answer withheld costs more than a miss shown. Where the
+    query is nothing but a code, all its parts are asked for, and more nearness: what is near to a code is chance.
     """
     if not fused:
         return True
     if any(item.exact for item in fused):
         return False
-    if max((item.coverage for item in keywords), default=0.0) >= _HOPELESS_COVERAGE:
+    is_code = _is_code(query)
+    if max((item.coverage for item in keywords), default=0.0) >= (_CODE_COVERAGE if is_code else _HOPELESS_COVERAGE):
         return False
     cosines = [score.value for item in fused for score in item.scores if score.source == "meaning"]
     if not cosines or not scale.measured:
         return False
-    best = max(cosines)
-    return scale.nearness(best) < _HOPELESS_NEARNESS and scale.deviations(best) < _HOPELESS_DEVIATIONS
+    nearness, deviations = scale.nearness(max(cosines)), scale.deviations(max(cosines))
+    if is_code:
+        return nearness < _CODE_NEARNESS
+    return nearness < _HOPELESS_NEARNESS and deviations < _HOPELESS_DEVIATIONS
+
+
+def _is_code(query: str) -> bool:
+    """Whether the query has codes and nothing else."""
+    return bool(_CODE.search(query)) and not regex.search(r"\w", _CODE.sub("", query))
 
 
 def _keyword_factor(keywords: Sequence[Candidate]) -> float:

@@ -178,6 +178,21 @@ class SyncReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """What indexing a folder would take, judged by names and sizes before a file is read."""
+
+    files: int
+    """Files that would be read; those that the ignore rules pass over are not counted."""
+    bytes: int
+    passages: int
+    seconds: float
+    disk: int
+    """Bytes that the index would grow by."""
+    complete: bool = True
+    """False if the walk was stopped before its end: everything above is then a lower bound."""
+
+
+@dataclass(frozen=True, slots=True)
 class RootStatus:
     """One indexed folder."""
 
@@ -187,7 +202,8 @@ class RootStatus:
     synced: float | None
     """Seconds since 1970 of the last complete sync."""
     state: str
-    """"ok", "never synced", "incomplete" (a sync was interrupted or is under way), "missing" (unplugged, unmounted)."""
+    """"ok", "never synced", "incomplete" (a sync was interrupted or is under way), "missing" (unplugged, unmounted),
+    "paused"."""
 
 
 @dataclass(frozen=True, slots=True)

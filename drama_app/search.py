@@ -6,14 +6,15 @@ marks `highlight`'s. It changes nothing in the index.
 
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drama_app.errors import IndexDamagedError, UsageError
+from drama_app.file_filters import passes
 from drama_app.highlight import best_sentence, mark_words
-from drama_app.manifest import DocumentRow, FileRow, Manifest, passes
+from drama_app.manifest import DocumentRow, FileRow, Manifest
 from drama_app.records import Filters, Hit, Mode, Passage, PassageHit, Results
 from drama_app.sentences import split_sentences
 
@@ -22,16 +23,36 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from drama_app.embed import Encoder
-    from drama_app.rank import Fused, Group
-    from drama_app.store import Candidate, Key, PassageStore, StoredPassage
+    from drama_app.passage_table import StoredPassage
+    from drama_app.rank import Fused, Group, Scale
+    from drama_app.store import Candidate, Key, PassageStore
 
     Vectors = NDArray[np.float32]
 
-CANDIDATES = 100  # of each list: the fused first ten come from the first 60 of both in 99 % of queries
-MANY = 2_000  # of each list where the first ones lie in fewer documents than asked for
-LOOKED_UP = 30  # keyword candidates whose text and vector are fetched; those further down rarely rise
+CANDIDATES = 60  # of each list: as good as 100 on six development sets (nDCG@10 within 0.0012), and 40 is nearly so
+MORE = 300
+MANY = 2_000  # of each list where those before lie in fewer documents than asked for
 SAMPLE = 400  # vectors that tell how cosines to passages in general are spread
 SENTENCES = 40  # encoded at most to mark sentences by meaning: about 0.1 s on two cores
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """The candidates of a query."""
+
+    vector: "Vectors | None"
+    meaning: "list[Candidate]"
+    keywords: "list[Candidate]"
+    known: "dict[Key, StoredPassage]"
+    """The best of `keywords` with their vectors."""
+
+    def is_full(self, count: int) -> bool:
+        """Whether there may be more than the `count` asked for."""
+        return max(len(self.meaning), len(self.keywords)) >= count
+
+    def documents(self) -> list[int]:
+        """The numbers of all documents."""
+        return list({each.document for each in (*self.meaning, *self.keywords)})
 
 
 class Searcher:
@@ -44,33 +65,36 @@ class Searcher:
         self._store = store
         self._encoder = encoder
         self._beside = ThreadPoolExecutor(1, thread_name_prefix="search")
-        self._sample: tuple[int, Vectors | None] = (-1, None)
+        self._sample: tuple[int, Vectors | None, Scale | None] = (-1, None, None)
 
     def search(self, query: str, *, mode: Mode, limit: int, filters: Filters, passages: int) -> Results:
         """The documents that answer `query`, best first; see `Library.search`."""
         from drama_app import rank
 
         started = time.monotonic()
-        documents = self._manifest.matching(filters)
-        vector, meaning, keywords = self._find_candidates(query, mode, documents, filters.languages, CANDIDATES)
-        if max(len(meaning), len(keywords)) >= CANDIDATES and _count_documents(meaning, keywords) < limit:
-            # A few long documents fill both lists: look further for others.
-            vector, meaning, keywords = self._find_candidates(query, mode, documents, filters.languages, MANY)
-        known = self._look_up(meaning, keywords) if mode == "fused" else {}
-        scale = rank.measure_scale(vector, self._draw_sample()) if vector is not None else rank.Scale()
+        found = self._find_candidates(query, mode, filters, CANDIDATES)
+        visible = self._manifest.documents(found.documents())
+        for more, count in ((CANDIDATES, MORE), (MORE, MANY)):
+            if not found.is_full(more) or len(visible) >= limit:
+                break
+            # A few long documents, or one that is still being indexed, fill both lists: look further for others.
+            hidden = self._manifest.unfinished()
+            found = self._find_candidates(query, mode, filters, count, without=hidden)
+            visible = self._manifest.documents(found.documents())
+        scale = rank.measure_scale(found.vector, *self._draw_sample()) if found.vector is not None else rank.Scale()
         fused = rank.fuse(
             query,
-            meaning,
-            keywords,
+            found.meaning,
+            found.keywords,
             mode=mode,
             scale=scale,
-            cosines=_cosines(vector, known) if vector is not None else None,
-            texts={key: row.passage.text for key, row in known.items()},
+            cosines=_cosines(found) if mode == "fused" else None,
+            texts={key: row.passage.text for key, row in found.known.items()},
         )
-        hits = self._describe(query, fused, limit=limit, passages=passages, filters=filters, known=known)
+        hits = self._describe(query, fused, visible, limit=limit, passages=passages, filters=filters)
         if not fused:
             self._check_passages()
-        hopeless = not hits or rank.is_hopeless(fused, keywords, scale)
+        hopeless = not hits or rank.is_hopeless(fused, found.keywords, scale, query=query)
         return Results(query, mode, tuple(hits), hopeless, time.monotonic() - started)
 
     def similar(self, path: Path, *, page: int | None, limit: int, filters: Filters) -> Results:
@@ -91,12 +115,14 @@ class Searcher:
         centre = np.mean(vectors, axis=0)
         centre /= max(float(np.linalg.norm(centre)), 1e-12)
         documents = self._manifest.matching(filters)
+        # Without its own passages, and without those of documents under way, which may be thousands.
+        without = [row.document, *self._manifest.unfinished()]
         found = self._store().nearest(
-            centre, limit=CANDIDATES + len(own), documents=documents, languages=filters.languages
+            centre, limit=CANDIDATES, documents=documents, languages=filters.languages, without=without
         )
-        others = [each for each in found if each.document != row.document]
-        fused = rank.fuse("", others, [], mode="meaning", scale=rank.measure_scale(centre, self._draw_sample()))
-        hits = self._describe("", fused, limit=limit, passages=3, filters=filters, known={})
+        fused = rank.fuse("", found, [], mode="meaning", scale=rank.measure_scale(centre, *self._draw_sample()))
+        visible = self._manifest.documents([each.document for each in found])
+        hits = self._describe("", fused, visible, limit=limit, passages=3, filters=filters)
         name = f"{path}#{page}" if page else str(path)
         return Results(name, "meaning", tuple(hits), not hits, time.monotonic() - started)
 
@@ -130,47 +156,54 @@ class Searcher:
     # --- candidates ------------------------------------------------------------------------------------------
 
     def _find_candidates(
-        self, query: str, mode: Mode, documents: set[int] | None, languages: Sequence[str], count: int
-    ) -> "tuple[Vectors | None, list[Candidate], list[Candidate]]":
-        """The query's vector and both lists. Opening the store overlaps with encoding, the two lists with each other.
+        self, query: str, mode: Mode, filters: Filters, count: int, *, without: Sequence[int] = ()
+    ) -> _Found:
+        """The query's vector, both lists, and the rows of the first keyword candidates.
 
-        Keywords beside the encoder would be no faster on two cores: its threads wait for each other (28.6 ms, so 27.6).
+        Keywords and their rows are looked up beside encoding and the nearest: two chains of about equal length.
         """
-        opening = self._beside.submit(self._open_newest)
-        vector = None if mode == "keywords" else self._encoder().encode_queries([query])[0]
-        store = opening.result()
-        keywords: Future[list[Candidate]] | None = None
-        if mode != "meaning":
-            keywords = self._beside.submit(store.keywords, query, limit=count, documents=documents, languages=languages)
-        meaning = []
-        if vector is not None:
-            meaning = store.nearest(vector, limit=count, documents=documents, languages=languages)
-        return vector, meaning, keywords.result() if keywords is not None else []
+        documents = self._manifest.matching(filters)
+
+        def match() -> "tuple[list[Candidate], dict[Key, StoredPassage]]":
+            from drama_app.store import LOOKED_UP
+
+            store = self._open_newest()
+            if mode == "meaning":
+                return [], {}
+            found = store.keywords(
+                query, limit=count, documents=documents, languages=filters.languages, without=without
+            )
+            rows = store.passages([each.key for each in found[:LOOKED_UP]], vectors=True)
+            return found, {row.key: row for row in rows}
+
+        matching = self._beside.submit(match)
+        vector, meaning = None, []
+        if mode != "keywords":
+            vector = self._encoder().encode_queries([query])[0]
+            meaning = self._store().nearest(
+                vector, limit=count, documents=documents, languages=filters.languages, without=without
+            )
+        return _Found(vector, meaning, *matching.result())
 
     def _open_newest(self) -> "PassageStore":
         store = self._store()
         store.refresh()
         return store
 
-    def _look_up(self, meaning: "Sequence[Candidate]", keywords: "Sequence[Candidate]") -> "dict[Key, StoredPassage]":
-        """Text and vectors of what keywords found, for exact matches and cosines."""
-        listed = {each.key for each in meaning}
-        keys = [each.key for each in keywords]
-        wanted = keys[:LOOKED_UP] + [key for key in keys[LOOKED_UP:] if key in listed]
-        rows = self._store().passages(wanted, vectors=True)
-        return {(row.document, row.passage.ordinal): row for row in rows}
-
     def _check_passages(self) -> None:
         """Tells an index that lost its passages from one in which nothing matches."""
         if self._manifest.counts()[1] and not self._store().count():
             raise IndexDamagedError("the passages of the index are gone: run `drama-app index` to make them again")
 
-    def _draw_sample(self) -> "Vectors | None":
-        """Vectors of passages in general; drawn anew when the index has grown or shrunk by a tenth."""
+    def _draw_sample(self) -> "tuple[Vectors | None, Scale | None]":
+        """Vectors of passages in general and how they lie; drawn anew when the index has grown or shrunk by a tenth."""
+        from drama_app.rank import measure_pairs
+
         count = self._store().count()
         if abs(count - self._sample[0]) > self._sample[0] / 10:
-            self._sample = (count, self._store().sample(SAMPLE))
-        return self._sample[1]
+            sample = self._store().sample(SAMPLE)
+            self._sample = count, sample, measure_pairs(sample)
+        return self._sample[1:]
 
     # --- hits ------------------------------------------------------------------------------------------------
 
@@ -178,40 +211,37 @@ class Searcher:
         self,
         query: str,
         fused: "Sequence[Fused]",
+        visible: dict[int, DocumentRow],
         *,
         limit: int,
         passages: int,
         filters: Filters,
-        known: "dict[Key, StoredPassage]",
     ) -> list[Hit]:
         """Hits of the best documents that are visible and have a file that passes the filters."""
         from drama_app import rank
 
-        groups = rank.group(fused, limit=MANY, passages=passages)
+        groups = [each for each in rank.group(fused, limit=MANY, passages=passages) if each.document in visible]
         chosen: dict[bytes, tuple[Group, DocumentRow, list[FileRow]]] = {}
         for start in range(0, len(groups), 2 * limit):
             if len(chosen) >= limit:
                 break
-            self._choose(groups[start : start + 2 * limit], limit, filters, chosen)
-        missing = [item.key for each, _, _ in chosen.values() for item in each.passages if item.key not in known]
-        for stored in self._store().passages(missing):
-            known[(stored.document, stored.passage.ordinal)] = stored
+            self._choose(groups[start : start + 2 * limit], visible, limit, filters, chosen)
+        keys = [item.key for each, _, _ in chosen.values() for item in each.passages]
+        known = {stored.key: stored for stored in self._store().passages(keys)}
         return [_hit(query, each, row, places, known) for each, row, places in chosen.values()]
 
     def _choose(
         self,
         groups: "Sequence[Group]",
+        visible: dict[int, DocumentRow],
         limit: int,
         filters: Filters,
         chosen: "dict[bytes, tuple[Group, DocumentRow, list[FileRow]]]",
     ) -> None:
-        """Adds the visible documents among `groups`, by content, until there are `limit`."""
-        numbers = [each.document for each in groups]
-        documents, files = self._manifest.documents(numbers), self._manifest.paths_of(numbers)
+        """Adds the documents of `groups`, by content, until there are `limit`."""
+        files = self._manifest.paths_of([each.document for each in groups])
         for each in groups:
-            row = documents.get(each.document)
-            if row is None:
-                continue  # not finished yet, or about to be removed
+            row = visible[each.document]
             places = [file for file in files.get(row.id, ()) if passes(file, filters, row.kind)]
             if row.hash in chosen:
                 chosen[row.hash][2].extend(places)  # the same bytes under another ending
@@ -252,9 +282,13 @@ def _passage_hit(item: "Fused", passage: Passage) -> PassageHit:
     )
 
 
-def _count_documents(meaning: "Sequence[Candidate]", keywords: "Sequence[Candidate]") -> int:
-    return len({each.document for each in (*meaning, *keywords)})
+def _cosines(found: _Found) -> "dict[Key, float] | None":
+    """Exact cosines of the best that keywords found."""
+    import numpy as np
 
+    from drama_app.rank import cosines_of
 
-def _cosines(vector: "Vectors", known: "dict[Key, StoredPassage]") -> "dict[Key, float]":
-    return {key: float(row.vector @ vector) for key, row in known.items() if row.vector is not None}
+    if found.vector is None or not found.known:
+        return None
+    vectors = np.stack([row.vector for row in found.known.values() if row.vector is not None])
+    return dict(zip(found.known, cosines_of(found.vector, vectors).tolist(), strict=True))

@@ -10,15 +10,22 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from drama_app.chunk import embedded_text
 from drama_app.config import Settings, make_private
-from drama_app.embed import open_retriever
+from drama_app.embed import Encoder, open_retriever
 from drama_app.errors import Interrupted, RetrieverError, UsageError
 from drama_app.manifest import Manifest
 from drama_app.records import Passage, Progress
 from drama_app.retriever import Retriever, default_retriever_folder, open_retriever_folder
 from drama_app.store import PassageStore
+
+if TYPE_CHECKING:
+    from drama_app.embed import Vectors
+
+Batch = list[tuple[int, str, list[Passage]]]
+"""Documents by number, with title and passages."""
 
 SHIPPED = "shipped"
 """Stands for the retriever inside the package, wherever that is installed."""
@@ -132,11 +139,7 @@ def _fill(
     store_folder = settings.data_folder / "index" / "passages"
     source = PassageStore.open(store_folder, dim=int(manifest.get("dim")), table=manifest.get("table"))
     target = PassageStore.open(store_folder, dim=int(wanted["dim"]), table=wanted["table"])
-    encoder = open_retriever(
-        folder_of(wanted["retriever_folder"]), dim=int(wanted["dim"]), threads=settings.threads or None
-    )
-    if encoder.fingerprint != wanted["fingerprint"]:
-        raise RetrieverError(f"{wanted['retriever_folder']} no longer holds {wanted['retriever_name']}")
+    encoder = _open(wanted, settings)
     stored = target.counts()
     target.remove([number for number, passages in stored.items() if visible.get(number) != passages])
     missing = [number for number, passages in visible.items() if passages and stored.get(number) != passages]
@@ -144,14 +147,9 @@ def _fill(
     for batch in _batches(manifest, source, missing):
         if stop.is_set():
             raise Interrupted("stopped; run the same command again to go on, searches use the old retriever till then")
-        texts = [embedded_text(title, passage) for _, title, group in batch for passage in group]
-        vectors = encoder.encode_passages(texts)
-        offset, rows = 0, []
-        for number, _, group in batch:
-            rows.append((number, group, vectors[offset : offset + len(group)]))
-            offset += len(group)
+        rows = list(_embed(encoder, batch))
         target.add_many(rows)
-        done, passages = done + len(batch), passages + len(texts)
+        done, passages = done + len(batch), passages + sum(len(group) for _, group, _ in rows)
         spent = time.monotonic() - started
         on_progress(
             Progress(
@@ -166,11 +164,27 @@ def _fill(
     target.tidy(force=True)
 
 
-def _batches(
-    manifest: Manifest, source: PassageStore, numbers: list[int]
-) -> Iterator[list[tuple[int, str, list[Passage]]]]:
+def _open(wanted: dict[str, str], settings: Settings) -> Encoder:
+    """The wanted retriever, as it was when it was chosen."""
+    folder = folder_of(wanted["retriever_folder"])
+    encoder = open_retriever(folder, dim=int(wanted["dim"]), threads=settings.threads or None)
+    if encoder.fingerprint != wanted["fingerprint"]:
+        raise RetrieverError(f"{wanted['retriever_folder']} no longer holds {wanted['retriever_name']}")
+    return encoder
+
+
+def _embed(encoder: Encoder, batch: Batch) -> "Iterator[tuple[int, list[Passage], Vectors]]":
+    """Each document's passages with their vectors [passages, dim]."""
+    vectors = encoder.encode_passages([embedded_text(title, passage) for _, title, group in batch for passage in group])
+    offset = 0
+    for number, _, group in batch:
+        yield number, group, vectors[offset : offset + len(group)]
+        offset += len(group)
+
+
+def _batches(manifest: Manifest, source: PassageStore, numbers: list[int]) -> Iterator[Batch]:
     """Documents with titles and passages, about `_BATCH` passages at a time; no document is split."""
-    batch: list[tuple[int, str, list[Passage]]] = []
+    batch: Batch = []
     size = 0
     for number in numbers:
         group = [row.passage for row in source.document_passages(number, vectors=False)]

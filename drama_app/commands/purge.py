@@ -31,7 +31,8 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
     if not arguments.yes:
         listed = "\n".join(f"  {clean_for_terminal(str(folder))}" for folder in present)
         if not output.ask(f"This removes the index and all that belongs to it:\n{listed}\nGo on?"):
-            raise UsageError("nothing was removed: answer y, or add --yes")
+            hint = "answer y, or add --yes" if output.from_person else "nobody can be asked here; add --yes"
+            raise UsageError(f"nothing was removed: {hint}")
     for folder in present:
         _remove(folder, kept)
         output.write_line(clean_for_terminal(f"removed {folder}"))

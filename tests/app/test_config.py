@@ -105,6 +105,28 @@ def test_the_template_is_valid_and_each_line_of_it_too(tmp_path: Path) -> None:
     assert "default" not in {each.origin for each in choices}
 
 
+def test_keys_and_theme_come_from_the_file(tmp_path: Path) -> None:
+    """The user's file chooses the look, and a key for each action of the terminal UI; `config show` lists them."""
+    write_config(tmp_path, '[ui]\ntheme = "contrast"\nmouse = false\n[keys]\n"search.open" = "ctrl+l"\n')
+
+    settings, choices = resolve_settings(environment=environment(tmp_path))
+
+    assert (settings.theme, settings.mouse, settings.keys) == ("contrast", False, {"search.open": "ctrl+l"})
+    assert "keys.search.open" in {each.key for each in choices}
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [('[ui]\ntheme = "pink"\n', "auto, dark, light"), ("keys = 3\n", r"\[keys\]"), ('[keys]\n"a" = 1\n', r"\[keys\]")],
+)
+def test_a_wrong_look_or_key_is_refused(tmp_path: Path, content: str, named: str) -> None:
+    """A theme that does not exist and keys that are no text are named."""
+    write_config(tmp_path, content)
+
+    with pytest.raises(UsageError, match=named):
+        load_settings(environment=environment(tmp_path))
+
+
 def test_folders_are_made_for_their_owner_only(tmp_path: Path) -> None:
     """A folder of ours, and what is missing above it, has mode 0700."""
     folder = make_private(tmp_path / "a" / "b")

@@ -5,7 +5,17 @@ import time
 import numpy as np
 import pytest
 
-from drama_app.rank import Fused, Scale, find_exact, fuse, group, is_hopeless, measure_scale
+from drama_app.rank import (
+    Fused,
+    Scale,
+    cosines_of,
+    find_exact,
+    fuse,
+    group,
+    is_hopeless,
+    measure_pairs,
+    measure_scale,
+)
 from drama_app.store import Candidate
 
 SCALE = Scale(mean=0.0, deviation=0.1, measured=True)
@@ -129,6 +139,37 @@ def test_nothing_is_good_enough_only_if_both_sources_say_so(cosine, coverage, ho
 
     assert is_hopeless(fused, keywords, SCALE) is hopeless
     assert is_hopeless([], [], SCALE)
+
+
+@pytest.mark.parametrize(
+    ("query", "cosine", "coverage", "hopeless"),
+    [
+        ("ZX-99182-QQ", 0.15, 0.67, True),
+        ("KB5034441, ERR_404", 0.15, 0.5, True),
+        ("ZX-99182-QQ", 0.15, 1.0, False),
+        ("COVID-19", 0.2, 0.5, False),
+        ("what does ERR_404 mean", 0.15, 0.67, False),
+    ],
+)
+def test_code_that_nothing_holds_is_a_miss(query, cosine, coverage, hopeless):
+    """Parts of a code here and there, and a cosine that any text may have, make no answer to a bare code."""
+    keywords = [Candidate(1, 0, 2.0, coverage)]
+    fused = fuse(query, meaning(d1=cosine), keywords, scale=SCALE)
+
+    assert is_hopeless(fused, keywords, SCALE, query=query) is hopeless
+
+
+def test_pairs_are_measured_once():
+    """What `measure_pairs` returned gives the same scale as measuring all at once."""
+    rng = np.random.default_rng(1)
+    sample = rng.standard_normal((60, 8)).astype(np.float32)
+    sample /= np.linalg.norm(sample, axis=1, keepdims=True)
+    products = (sample @ sample.T)[~np.eye(60, dtype=bool)]
+    pairs = measure_pairs(sample)
+
+    assert (pairs.passages_mean, pairs.passages_deviation) == pytest.approx((products.mean(), products.std()), abs=1e-5)
+    assert measure_scale(sample[0], sample, pairs) == measure_scale(sample[0], sample)
+    assert cosines_of(sample[0], sample) == pytest.approx(sample @ sample[0], abs=1e-5)
 
 
 def test_passage_that_stands_out_among_near_copies_is_no_miss():

@@ -6,13 +6,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from drama_app import passage_table, store
+from drama_app import caretaker, passage_table, store
 from drama_app.errors import IndexDamagedError
+from drama_app.passage_table import StoredPassage
 from drama_app.records import Passage
+from drama_app.row_cache import RowCache
 from drama_app.store import PassageStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,7 +94,7 @@ def test_filters_apply_before_the_best_are_chosen(
     fill(passages, 5000)
     passages.add(6000, [passage("common " + "padding " * 50, language="x'y")], -vectors(1))
     if indexed:
-        monkeypatch.setattr(store, "_VECTOR_INDEX_ROWS", 100)
+        monkeypatch.setattr(caretaker, "_VECTOR_INDEX_ROWS", 100)
         passages.tidy(force=True)
         assert passages._table.index_stats(passage_table.VECTOR_INDEX)
     query = vectors(1)[0]
@@ -188,10 +191,96 @@ def test_rows_that_moved_are_fetched_all_the_same(passages: PassageStore) -> Non
     assert all(each.passage.text.endswith(f"number{each.document}") for each in fetched)
 
 
+def test_what_another_process_removed_is_not_remembered(tmp_path: Path) -> None:
+    """Rows that a reader has fetched are gone for it as well, once it looks for the newest state."""
+    reader, writer = PassageStore.open(tmp_path, dim=DIM), PassageStore.open(tmp_path, dim=DIM)
+    fill(writer, 5)
+    reader.refresh()
+    keys = [each.key for each in reader.nearest(vectors(3)[0], limit=5)]
+    assert len(reader.passages(keys, vectors=True)) == 5
+
+    writer.remove([3])
+    reader.refresh()
+
+    assert {each.document for each in reader.passages(keys)} == {0, 1, 2, 4}
+
+
+def test_rows_that_were_read_before_a_change_are_not_kept() -> None:
+    """A slow query beside a writer must not leave what the writer has removed."""
+    cache = RowCache()
+    seen = StoredPassage(1, passage("old"))
+    before = cache.generation
+    cache.note_places(before, [((1, 0), 7)])
+    cache.forget()
+    cache.note_passages(before, [seen])
+
+    assert (cache.places([(1, 0)]), cache.passages([(1, 0)], vectors=False)) == ([], {})
+    cache.note_passages(cache.generation, [seen])
+    assert cache.passages([(1, 0)], vectors=False) == {(1, 0): seen}
+    assert cache.passages([(1, 0)], vectors=True) == {}
+
+
+class Shrinking:
+    """A table from which a writer removes rows just after they were counted."""
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self._left = 1
+
+    def count_rows(self) -> int:
+        count = int(self._table.count_rows())
+        if self._left:
+            self._left -= 1
+            self._table.delete("document >= 3")
+        return count
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._table, name)
+
+
+def test_a_sample_is_drawn_beside_a_writer_that_removes(passages: PassageStore) -> None:
+    """Rows that go between counting and reading are no error."""
+    fill(passages, 50)
+    passages._table = Shrinking(passages._table)
+
+    assert 1 <= len(passages.sample(10)) <= 3
+
+
+def test_documents_are_left_out_on_demand(passages: PassageStore) -> None:
+    """Both lists pass over some documents, beside the other filters."""
+    fill(passages, 40)
+    query = vectors(5)[0]
+
+    for filters in ({}, {"documents": {4, 5, 6}}, {"languages": ("en",)}):
+        assert 5 in {each.document for each in passages.nearest(query, limit=50, **filters)}
+        assert 5 not in {each.document for each in passages.nearest(query, limit=50, without=[5], **filters)}
+        assert 5 not in {each.document for each in passages.keywords("common", limit=50, without=[5], **filters)}
+
+
+def test_only_the_best_by_keywords_are_described(passages: PassageStore) -> None:
+    """Those have a coverage and are at hand with their vectors; the others are listed all the same."""
+    fill(passages, 50)
+
+    found = passages.keywords("common", limit=50)
+
+    assert [each.coverage for each in found] == [1.0] * store.LOOKED_UP + [0.0] * (50 - store.LOOKED_UP)
+    assert all(each.vector is not None for each in passages.passages([each.key for each in found], vectors=True))
+
+
+def test_a_table_that_grows_is_tidied_meanwhile(passages: PassageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first index of a large folder is searched by its indexes before the sync ends."""
+    monkeypatch.setattr(caretaker, "_GROWN_ROWS", 50)
+    for n in range(12):
+        fill(passages, 10, first=n * 10)
+
+    assert passages._table.index_stats(passage_table.TERMS_INDEX).num_unindexed_rows < 50
+    assert passages._table.stats()["fragment_stats"]["num_fragments"] < 6
+
+
 def test_the_caretaker_works_only_when_it_pays(passages: PassageStore, monkeypatch: pytest.MonkeyPatch) -> None:
     """Few new rows are left alone, many are taken into the indexes, and many writes leave few files."""
-    monkeypatch.setattr(store, "_SMALL_PARTS", 10)
-    monkeypatch.setattr(store, "_RETENTION", store.timedelta(milliseconds=1))
+    monkeypatch.setattr(caretaker, "_SMALL_PARTS", 10)
+    monkeypatch.setattr(caretaker, "_RETENTION", caretaker.timedelta(milliseconds=1))
     fill(passages, 20)
     assert not passages.tidy()
 
@@ -270,7 +359,7 @@ def test_a_reader_sees_what_another_process_wrote_and_tidied(tmp_path: Path) -> 
 
     writer = run(
         """
-store._RETENTION = store.timedelta(milliseconds=1)
+caretaker._RETENTION = caretaker.timedelta(milliseconds=1)
 fill(target, 10, first=10)
 target.remove([1])
 target.tidy(force=True)

@@ -1,0 +1,93 @@
+"""The SQLite file of the manifest: its tables, how it is opened, its lock and its transactions.
+
+Owns what a damaged or foreign file is answered with; it knows nothing of what the rows mean.
+"""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from drama_app.errors import IndexDamagedError
+
+SCHEMA_VERSION = 1
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS roots (
+    path BLOB PRIMARY KEY, synced REAL, state TEXT NOT NULL DEFAULT 'never synced', device INTEGER,
+    hidden INTEGER NOT NULL DEFAULT 0, ignore TEXT NOT NULL DEFAULT '') WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS excluded (path BLOB PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS documents (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice: rows of a dead document cannot come back to life
+    hash BLOB NOT NULL, suffix TEXT NOT NULL, kind TEXT NOT NULL DEFAULT '', title TEXT NOT NULL DEFAULT '',
+    notes TEXT NOT NULL DEFAULT '', passages INTEGER NOT NULL DEFAULT 0, complete INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (hash, suffix));
+CREATE TABLE IF NOT EXISTS files (
+    path BLOB PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, ctime_ns INTEGER NOT NULL,
+    inode INTEGER NOT NULL, checked_ns INTEGER NOT NULL, status TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '',
+    document INTEGER REFERENCES documents (id)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS files_document ON files (document);
+CREATE INDEX IF NOT EXISTS files_status ON files (status) WHERE status <> 'indexed';
+"""
+
+
+class Database:
+    """One SQLite connection, usable from several threads: every call holds a lock."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or creates the manifest at `path`.
+
+        Raises:
+            IndexDamagedError: it is not a manifest, or one of another version.
+        """
+        self._lock = threading.RLock()
+        self._depth = 0
+        try:
+            self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+            # WAL: a search reads while a sync writes. NORMAL: safe against a killed process, which is the promise.
+            self._connection.execute("PRAGMA journal_mode=WAL")
+            self._connection.execute("PRAGMA synchronous=NORMAL")
+            version = self._connection.execute("PRAGMA user_version").fetchone()[0]
+            if version == 0:
+                self._connection.executescript(_SCHEMA + f"PRAGMA user_version={SCHEMA_VERSION};")
+        except sqlite3.OperationalError as error:  # no disk space, no permission, busy: nothing that a purge would mend
+            raise IndexDamagedError(f"the manifest {path} cannot be opened: {error}") from error
+        except sqlite3.DatabaseError as error:
+            raise IndexDamagedError(
+                f"the manifest {path} cannot be read ({error}): run `drama-app purge` and index again"
+            ) from error
+        if version not in (0, SCHEMA_VERSION):
+            raise IndexDamagedError(
+                f"the index has manifest version {version}, this program needs {SCHEMA_VERSION}: "
+                "run `drama-app purge` and index again"
+            )
+
+    def close(self) -> None:
+        """Closes the connection."""
+        with self._lock:
+            self._connection.close()
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Groups changes: all of them are kept, or none. May be nested."""
+        with self._lock:
+            outermost = self._depth == 0
+            if outermost:
+                self._connection.execute("BEGIN IMMEDIATE")
+            self._depth += 1
+            try:
+                yield
+                if outermost:
+                    self._connection.execute("COMMIT")
+            except BaseException:
+                if outermost and self._connection.in_transaction:  # a full disk has rolled back by itself
+                    self._connection.execute("ROLLBACK")
+                raise
+            finally:
+                self._depth -= 1
+
+    def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
+        with self._lock:
+            return self._connection.execute(sql, values).fetchall()

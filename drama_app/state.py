@@ -1,0 +1,51 @@
+"""The state of the index as one record: what it holds, what it follows, what failed, who watches.
+
+Reads only; opens the store where there are passages and never the retriever.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from drama_app.config import Settings, measure_folder
+from drama_app.manifest import Manifest
+from drama_app.records import RootStatus, Status
+
+if TYPE_CHECKING:
+    from drama_app.store import PassageStore
+
+
+def read_status(manifest: Manifest, settings: Settings, store: "Callable[[], PassageStore]") -> Status:
+    """Returns the state of the whole index."""
+    documents, passages = manifest.counts()
+    roots = []
+    for root in manifest.roots():
+        there = root.state == "never synced" or root.path.exists()
+        state = root.state if there else "missing"
+        roots.append(RootStatus(root.path, *manifest.counts_below(root.path), root.synced, state))
+    return Status(
+        documents=documents,
+        passages=passages,
+        languages=store().languages() if passages else {},
+        kinds=manifest.kinds(),
+        bytes=measure_folder(settings.data_folder / "index"),
+        retriever=manifest.get("retriever_name"),
+        roots=tuple(roots),
+        pending=int(manifest.get("pending", "0")),
+        failed=manifest.skipped("failed"),
+        passed_over=manifest.number_of("passed over"),
+        watching=read_watcher(manifest, settings),
+    )
+
+
+def read_watcher(manifest: Manifest, settings: Settings) -> str:
+    """What a running watcher says of itself; its lock tells whether it runs, even after it was killed."""
+    from filelock import FileLock, Timeout
+
+    path = settings.state_folder / "watch.lock"
+    if not path.exists():
+        return ""
+    try:
+        with FileLock(path, timeout=0, thread_local=False):
+            return ""
+    except Timeout:
+        return manifest.get("watch_state")

@@ -1,0 +1,1 @@
+"""One screen a file: what it is composed of, its keys, and the handlers that decide."""

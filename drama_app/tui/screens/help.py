@@ -1,0 +1,125 @@
+"""The help layer: the keys that work on the screen below, and how to change them. Owns their order and names."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from rich.cells import cell_len
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Container, VerticalScroll
+from textual.content import Content
+from textual.dom import DOMNode
+from textual.keys import format_key
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Input, Static, TextArea
+
+from drama_app.listing import shorten_path
+
+if TYPE_CHECKING:
+    from drama_app.tui.app import DramaApp
+
+KEY_NAMES = {
+    "escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "question_mark": "?", "slash": "/", "space": "Space",
+    "enter": "Enter", "up": "Up", "down": "Down", "left": "Left", "right": "Right", "home": "Home", "end": "End",
+    "tab": "Tab", "backspace": "Backspace", "delete": "Delete", "insert": "Insert", "super": "Super",
+}  # fmt: skip
+LONGEST_KEYS = 26
+TYPING, FOCUSED, HERE = "While you type", "With the focus where it is", "On this screen"
+EVERYWHERE, EDITING = "Everywhere", "Editing the line"
+PLACES = (TYPING, FOCUSED, HERE, EVERYWHERE, EDITING)
+"""In the order in which they are shown: what every line of text can do comes last."""
+NO_USE = ("scroll_", "page_up", "page_down", "page_left", "page_right")
+"""Actions that a line of text inherits and cannot carry out."""
+
+
+class HelpScreen(ModalScreen[None]):
+    """Keys by where they work: the part that has the focus, the screen, everywhere."""
+
+    DEFAULT_CSS = """
+    HelpScreen {
+        align: center middle;
+        & > #help-box {
+            width: 84; max-width: 100%; height: auto; max-height: 100%;
+            background: $surface; border: round $primary; padding: 0 1;
+        }
+        & VerticalScroll { height: auto; max-height: 100%; }
+        & .help-keys { height: auto; width: 1fr; margin-bottom: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        & .help-note { height: auto; width: 1fr; color: $foreground-muted; }
+    }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,q,question_mark", "dismiss", "Close", id="help.close"),
+    ]
+
+    def __init__(self, below: Screen[Any]) -> None:
+        super().__init__()
+        self.below = below
+
+    def compose(self) -> ComposeResult:
+        """Parts."""
+        app = cast("DramaApp", self.app)
+        with Container(id="help-box") as box:
+            box.border_title = "Keys that work here"
+            box.border_subtitle = "Esc closes"
+            with VerticalScroll():
+                for title, rows in list_keys(self.below):
+                    yield Static(_show_group(title, rows), classes="help-keys")
+                yield Static(
+                    "The grey names are for your own keys. Put them into "
+                    f"{shorten_path(app.settings.config_file)}, for example:\n\n"
+                    '  [keys]\n  "app.help" = "f1,f12"\n\nThey take effect at the next start.',
+                    classes="help-note",
+                    markup=False,
+                )
+
+
+def list_keys(screen: Screen[Any]) -> list[tuple[str, list[tuple[str, str, str]]]]:
+    """Returns (title, rows) for each place that takes keys now; a row is keys, what they do, and the action's name."""
+    groups: dict[str, dict[tuple[str, str], tuple[list[str], str]]] = {place: {} for place in PLACES}
+    for node, binding, enabled, _ in screen.active_bindings.values():
+        if enabled and binding.description and not binding.action.startswith(NO_USE):
+            rows = groups[_name_place(node, binding, screen)]
+            keys, _ = rows.setdefault((binding.action, binding.description), ([], binding.id or ""))
+            keys.append(binding.key_display or name_key(binding.key))
+    return [(place, list(_list_rows(rows))) for place, rows in groups.items() if rows]
+
+
+def name_key(key: str) -> str:
+    """Returns a key as keyboards name it: "ctrl+g" is "Ctrl+G"."""
+    *modifiers, last = key.split("+")
+    name = KEY_NAMES.get(last) or (last.upper() if len(last) > 1 and last[1:].isdigit() else format_key(last))
+    if modifiers and len(name) == 1:
+        name = name.upper()
+    return "+".join([*(each.capitalize() for each in modifiers), name])
+
+
+def _list_rows(rows: dict[tuple[str, str], tuple[list[str], str]]) -> Iterator[tuple[str, str, str]]:
+    for (_, description), (keys, name) in rows.items():
+        shown = dict.fromkeys(keys)
+        text = ""
+        for each in shown:
+            longer = f"{text}, {each}" if text else each
+            text = longer if cell_len(longer) <= LONGEST_KEYS else text
+        yield text, description, name
+
+
+def _name_place(node: DOMNode, binding: Binding, screen: Screen[Any]) -> str:
+    if isinstance(node, App):
+        return EVERYWHERE
+    if isinstance(node, Input | TextArea):
+        return TYPING if binding.id else EDITING
+    return FOCUSED if node is screen.focused else HERE
+
+
+def _show_group(title: str, rows: list[tuple[str, str, str]]) -> Content:
+    width = max(cell_len(keys) for keys, _, _ in rows) + 2
+    lines = [Content.styled(title, "bold $primary")]
+    for keys, description, name in rows:
+        gap = " " * (width - cell_len(keys))
+        after = " " * max(2, 34 - cell_len(description))
+        lines.append(
+            Content.assemble(
+                ("  " + keys, "bold"), gap, description, (after + name, "$foreground-muted") if name else ""
+            )
+        )
+    return Content("\n").join(lines)

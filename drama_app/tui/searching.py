@@ -1,0 +1,100 @@
+"""What the search screen asks of the library, in records that a thread can carry; the messages that bring the answer.
+
+Owns the step from a request to results, and what went wrong in words. It touches no widget.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from textual.message import Message
+
+from drama_app.errors import DramaError
+from drama_app.records import Filters, Mode, Passage, Results
+from drama_app.tui.filtering import Chip, make_filters
+
+if TYPE_CHECKING:
+    from drama_app.library import Library
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+PAGE = 20  # hits that are fetched at once, and again when the end is reached
+MOST = 400  # nobody reads on; a query of this size takes 0.1 s longer
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One question to the library."""
+
+    query: str = ""
+    mode: Mode = "fused"
+    chips: tuple[Chip, ...] = ()
+    limit: int = PAGE
+    similar: tuple[Path, int | None] | None = None
+    """A file, and a page of it: asks for what is like it, in place of the query."""
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing is asked."""
+        return not self.query.strip() and self.similar is None
+
+
+@dataclass
+class Answered(Message):
+    """A search ended; `results` is None if it failed, and `error` says why."""
+
+    number: int
+    request: Request
+    results: Results | None
+    error: str = ""
+    quiet: bool = False
+    """Nobody asked for it just now: the index changed, or more hits are added below."""
+
+
+@dataclass
+class SentencesMarked(Message):
+    """The same results, with the best sentences chosen by meaning."""
+
+    number: int
+    results: Results
+
+
+@dataclass
+class DocumentLoaded(Message):
+    """The whole text of the document that is previewed."""
+
+    path: Path
+    passages: tuple[Passage, ...]
+    error: str = ""
+
+
+def search(library: "Library", request: Request) -> Results:
+    """Asks the library."""
+    filters = make_filters(request.chips, library.roots() if request.chips else ())
+    if filters.folders:
+        filters = Filters(
+            folders=tuple(dict.fromkeys(folder.resolve() for folder in filters.folders)),
+            types=filters.types,
+            languages=filters.languages,
+            since=filters.since,
+            until=filters.until,
+        )
+    if request.similar is not None:
+        path, page = request.similar
+        return library.similar(path, page=page, limit=request.limit, filters=filters)
+    return library.search(request.query, mode=request.mode, limit=request.limit, filters=filters)
+
+
+def attempt(work: Callable[[], T]) -> tuple[T | None, str]:
+    """Returns what `work` returns, or None and a sentence that says what went wrong."""
+    try:
+        return work(), ""
+    except (DramaError, OSError) as error:
+        log.info("refused", exc_info=True)
+        return None, str(error)
+    except Exception as error:  # a store that is replaced below us fails in its own ways: the screen must live on
+        log.exception("unexpected error in a thread of the search screen")
+        return None, f"This failed unexpectedly ({type(error).__name__}: {error}). The details are in the log"

@@ -1,0 +1,59 @@
+"""Starts the app in a terminal and gives the terminal back as it was.
+
+Owns the process's stderr meanwhile: libraries write warnings and progress to it, which would tear the screen, so it
+goes to the log file and Textual draws on a copy.
+"""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from drama_app.config import Settings, make_private
+
+
+def run_app(settings: Settings) -> int:
+    """Runs the app until the person leaves; returns the exit code."""
+    with stderr_to_log(settings):
+        from drama_app.tui.app import DramaApp
+
+        app = DramaApp(settings)
+        app.run(mouse=settings.mouse)
+        code = app.return_code or 0
+    leave_at_once_if_indexing(code)
+    return code
+
+
+def leave_at_once_if_indexing(code: int) -> None:
+    """Ends the process if a thread still writes to the index after it was asked to stop.
+
+    The interpreter's own end would pull the native threads of the encoder from under it, which aborts the process with
+    a message and code 134. The index survives this as it survives a power cut.
+    """
+    if any(thread.name.startswith("indexing") for thread in threading.enumerate()):
+        logging.shutdown()
+        sys.stdout.flush()
+        os._exit(code)
+
+
+@contextmanager
+def stderr_to_log(settings: Settings) -> Iterator[None]:
+    """File descriptor 2 is the log file inside; `sys.__stderr__` still is the terminal."""
+    make_private(settings.log_folder)
+    log = os.open(settings.log_file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    terminal = os.dup(2)
+    before = sys.stderr, sys.__stderr__
+    drawing = os.fdopen(os.dup(terminal), "w", encoding="utf-8", errors="replace")
+    os.dup2(log, 2)
+    sys.__stderr__ = drawing  # type: ignore[misc]  # Textual's driver draws on it
+    try:
+        yield
+    finally:
+        drawing.flush()
+        sys.stderr, sys.__stderr__ = before  # type: ignore[misc]
+        os.dup2(terminal, 2)
+        drawing.close()
+        os.close(terminal)
+        os.close(log)

@@ -1,0 +1,1 @@
+"""The parts of the screens: they show what they are given and say what was asked."""

@@ -1,0 +1,33 @@
+"""The lock that lets one process write to the index at a time.
+
+Owns waiting for it, and that a person can stop the wait. Readers never take it.
+"""
+
+import threading
+from pathlib import Path
+
+from drama_app.errors import Interrupted
+
+
+class WriterLock:
+    """Lets one process write at a time; the others wait, and can be stopped while they do."""
+
+    def __init__(self, path: Path, stop: threading.Event) -> None:
+        from filelock import FileLock
+
+        self._lock = FileLock(path, thread_local=False, mode=0o600)
+        self._stop = stop
+
+    def __enter__(self) -> None:
+        from filelock import Timeout
+
+        while True:
+            try:
+                self._lock.acquire(timeout=0.25)
+                return
+            except Timeout:
+                if self._stop.is_set():
+                    raise Interrupted("stopped while another drama-app was writing to the index") from None
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()

@@ -1,0 +1,119 @@
+"""What front ends ask of a library beside syncing and searching: pause, retry, passages, folders that cover others."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drama_app.config import Settings
+from drama_app.library import Library
+from drama_app.records import Progress
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with two documents."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "bread.md").write_text("# Baking\n\n## Dough\n\nThe flour of bread.\n\n## Oven\n\nBread needs heat.\n")
+    (folder / "train.txt").write_text("The train leaves the station.\n")
+    return folder
+
+
+@pytest.fixture
+def library(settings: Settings, tiny: Path, folder: Path) -> Iterator[Library]:
+    """An index of that folder."""
+    with Library.open(settings, create=True, retriever=tiny) as library:
+        library.add_root(folder)
+        library.sync()
+        yield library
+
+
+def state_of(library: Library, path: Path) -> str:
+    """The state of one root."""
+    return next(root.state for root in library.status().roots if root.path == path)
+
+
+def test_a_paused_folder_is_left_alone_and_stays_searchable(library: Library, folder: Path) -> None:
+    """While a root is paused nothing new of it is read, what is indexed is found, and resuming catches up."""
+    library.pause(folder)
+    (folder / "ship.txt").write_text("The ship lies in the harbour.\n")
+
+    assert library.sync().added == 0
+    assert state_of(library, folder) == "paused"
+    assert library.search("train", mode="keywords").hits
+
+    library.resume(folder)
+    assert library.sync().added == 1
+    assert state_of(library, folder) == "ok"
+
+
+def test_a_pause_outlives_the_sync_that_was_under_way(library: Library, folder: Path) -> None:
+    """A sync that began before the pause does not wake the root when it ends."""
+    (folder / "ship.txt").write_text("The ship lies in the harbour.\n")
+
+    def pause(progress: Progress) -> None:
+        if progress.phase == "tidy":
+            library.pause(folder)
+
+    library.sync(on_progress=pause)
+
+    assert state_of(library, folder) == "paused"
+
+
+def test_a_file_that_fails_again_stays_a_failure(library: Library, folder: Path) -> None:
+    """A retry of a broken file and of one that never failed changes nothing."""
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing of a document")
+    library.sync()
+    assert [each.path.name for each in library.status().failed] == ["broken.pdf"]
+
+    report = library.retry([folder / "broken.pdf", folder / "train.txt"])
+
+    assert [each.path.name for each in report.failed] == ["broken.pdf"]
+    assert report.changed == report.added == 0
+    assert [each.path.name for each in library.status().failed] == ["broken.pdf"]
+
+
+def test_a_retry_picks_up_what_became_readable(library: Library, folder: Path) -> None:
+    """The same bytes that failed are a document once the cause is gone."""
+    (folder / "song.txt").write_text("A song for the violin.\n")
+    library.sync()
+    row = library._manifest.file(folder / "song.txt")
+    assert row is not None
+    settled = row.checked_ns + 10**10  # as if it had been looked at long after its last change
+    library._manifest.put_files([replace(row, status="failed", reason="timed out", document=None, checked_ns=settled)])
+    assert library.sync().added == 0
+    assert [each.reason for each in library.status().failed] == ["timed out"]
+
+    library.retry([folder / "song.txt"])
+
+    assert not library.status().failed
+    assert library.search("violin", mode="keywords").hits[0].path == folder / "song.txt"
+
+
+def test_passages_of_a_file_come_in_order(library: Library, folder: Path) -> None:
+    """All passages of a document, first to last; of a file that is not indexed none."""
+    passages = library.passages_of(folder / "bread.md")
+
+    assert [each.ordinal for each in passages] == list(range(len(passages)))
+    assert "flour" in passages[0].text
+    assert "heat" in passages[-1].text
+    assert library.passages_of(folder / "nothing.md") == ()
+
+
+def test_the_root_above_is_told_unless_its_rules_leave_the_folder_out(library: Library, folder: Path) -> None:
+    """A folder inside a root is part of it; a hidden one, which the root passes over, is not."""
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+
+    assert library.root_above(folder) == folder
+    assert library.root_above(folder / "deep" / "er") == folder
+    assert library.root_above(folder / ".hidden") is None
+    assert library.root_above(folder.parent) is None
+
+
+def test_the_index_recalls_its_retriever(library: Library) -> None:
+    """What the index keeps of itself can be asked for; what it does not keep is empty."""
+    assert library.recall("retriever_name") == "tiny 1"
+    assert library.recall("previous_retriever_name") == ""

@@ -1,0 +1,65 @@
+"""The steps of a search that need no real retriever: what is hidden, how far is looked, what is measured once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from drama_app import search
+from drama_app.config import Settings
+from drama_app.library import Library
+from drama_app.records import Passage
+
+
+@pytest.fixture
+def library(settings: Settings, tiny: Path, tmp_path: Path) -> Iterator[Library]:
+    """An index of three documents."""
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for name in ("bees", "otters", "ferrets"):
+        (folder / f"{name}.txt").write_text(f"{name} dance where the nectar is, says a book about {name}")
+    with Library.open(settings, create=True, retriever=tiny) as library:
+        library.add_root(folder)
+        library.sync()
+        yield library
+
+
+def hide(library: Library, passages: int) -> None:
+    """A document under way, all of whose passages answer "bees dance" better than any other."""
+    number = library._manifest.begin_document(b"0" * 16, ".txt")
+    texts = [f"bees dance {place}" for place in range(passages)]
+    rows = [Passage(n, 0, len(text), text, None, None, "", "en") for n, text in enumerate(texts)]
+    vector = library._encoder.encode_queries(["bees dance"])
+    library._store.add(number, rows, np.repeat(vector, passages, axis=0))
+
+
+@pytest.mark.parametrize("mode", ["fused", "meaning", "keywords"])
+def test_a_long_document_under_way_hides_nothing(
+    library: Library, monkeypatch: pytest.MonkeyPatch, mode: search.Mode
+) -> None:
+    """However many passages are stored of a file that is not finished, the finished ones are found."""
+    monkeypatch.setattr(search, "MORE", 70)
+    monkeypatch.setattr(search, "MANY", 70)
+    hide(library, 120)
+
+    found = {hit.path.stem for hit in library.search("bees dance", mode=mode).hits}
+
+    assert found == {"bees", "otters", "ferrets"}
+
+
+def test_similar_documents_are_found_beside_one_under_way(library: Library, tmp_path: Path) -> None:
+    """Neither the file's own passages nor hidden ones take the places of others."""
+    hide(library, 120)
+
+    found = {hit.path.stem for hit in library.similar(tmp_path / "files" / "bees.txt").hits}
+
+    assert found == {"otters", "ferrets"}
+
+
+def test_the_same_search_twice_is_the_same(library: Library) -> None:
+    """What was remembered of the first answers the second as well."""
+    first, second = library.search("nectar of bees"), library.search("nectar of bees")
+
+    assert first.hits == second.hits
+    assert first.hits[0].passages[0].text.startswith("bees dance")

@@ -1,0 +1,165 @@
+"""Conditions as words: reading, refusing, completing; and the bar in which they are typed."""
+
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from drama_app.errors import UsageError
+from drama_app.tui.app import DramaApp
+from drama_app.tui.filtering import Chip, Choices, add_chips, complete, make_filters, read_line, split_query
+from drama_app.tui.widgets.filter_bar import FilterBar, FilterInput
+from tests.tui.conftest import until
+
+TODAY = datetime(2024, 5, 31)
+
+
+def test_a_line_holds_several_conditions_and_folders_with_spaces() -> None:
+    """A value runs to the next key, with or without quotes."""
+    assert read_line('in:My Documents type:.PDF in:"a b" lang:DE') == (
+        Chip("in", "My Documents"),
+        Chip("type", "pdf"),
+        Chip("in", "a b"),
+        Chip("lang", "de"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "form"),
+    [
+        ("since:yesterday", "since:2024-05-31"),
+        ("until:2024-13", "until:2024-05"),
+        ("lang:german", "lang:de"),
+        ("type:a b", "type:pdf"),
+        ("in:", "in:FOLDER"),
+        ("whatever", "in:FOLDER"),
+    ],
+)
+def test_a_wrong_value_is_told_with_the_right_form(line: str, form: str) -> None:
+    """The sentence names what to write."""
+    with pytest.raises(UsageError, match=form):
+        read_line(line)
+
+
+def test_conditions_leave_the_query_once_a_space_follows() -> None:
+    """What is still being typed stays; what is wrong stays and is told; a colon in a sentence is none of it."""
+    assert split_query("bread type:pdf ") == ("bread ", (Chip("type", "pdf"),), "")
+    assert split_query("bread type:pd")[:2] == ("bread type:pd", ())
+    rest, chips, complaint = split_query("since:soon bread ")
+    assert (rest, chips) == ("since:soon bread ", ()) and "since:2024" in complaint
+    assert split_query("log in: the page ")[:2] == ("log in: the page ", ())
+
+
+def test_dates_span_whole_periods_and_newer_ones_replace_older() -> None:
+    """until:2024-02 includes its last day; a second since: counts instead of the first."""
+    chips = add_chips((Chip("since", "2020"),), [Chip("since", "2024-02"), Chip("until", "2024-02")])
+    filters = make_filters(chips, ())
+
+    assert filters.since == datetime(2024, 2, 1).timestamp()
+    assert filters.until == pytest.approx(datetime(2024, 3, 1).timestamp(), abs=0.001)
+    assert len(chips) == 2
+    with pytest.raises(UsageError, match="nothing can match"):
+        add_chips(chips, [Chip("since", "2025")])
+
+
+def test_a_relative_folder_is_looked_for_below_the_roots() -> None:
+    """`in:mail` means that folder of any root, or the root of that name; an absolute one means itself."""
+    roots = (Path("/home/a/mail"), Path("/data"))
+
+    assert make_filters([Chip("in", "mail")], roots).folders[0] == Path("/home/a/mail")
+    assert Path("/data/mail") in make_filters([Chip("in", "mail")], roots).folders
+    assert make_filters([Chip("in", "/x/y")], roots).folders == (Path("/x/y"),)
+
+
+def test_completion_offers_keys_values_and_days() -> None:
+    """Keys first, then what the index holds; the rest of the line stays."""
+    choices = Choices((Path("/data"),), ("pdf", "pptx", "markdown"), ("de", "da"), ("notes", "north"))
+
+    assert complete("", choices, TODAY) == ("in:", "type:", "lang:", "since:", "until:")
+    assert complete("lang:de type:p", choices, TODAY) == ("lang:de type:pdf", "lang:de type:pptx")
+    assert complete("mark", choices, TODAY) == ("type:markdown",)
+    assert complete("in:no", choices, TODAY) == ("in:notes", "in:north")
+    assert complete("since:2024-05-3", choices, TODAY) == ("since:2024-05-31",)
+    assert complete("type:pdf", choices, TODAY) == ()
+
+
+async def open_bar(app: DramaApp, pilot, keys: str = "f7") -> FilterBar:
+    await until(pilot, lambda: app.status is not None)
+    await pilot.press(keys)
+    bar = app.screen.query_one(FilterBar)
+    await until(pilot, lambda: isinstance(app.focused, FilterInput))
+    return bar
+
+
+async def test_half_a_type_is_completed_then_added(app: DramaApp) -> None:
+    """Enter first completes what is no type of the index, then adds it and goes back to the query."""
+    async with app.run_test(size=(100, 30)) as pilot:
+        bar = await open_bar(app, pilot)
+        await pilot.press(*"ma", "enter")
+        await until(pilot, lambda: bar.query_one(FilterInput).value == "type:markdown")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.chips == (Chip("type", "markdown"),))
+
+        assert not bar.is_open
+        assert app.focused is app.screen.bar.input
+
+
+async def test_directories_are_completed(app: DramaApp) -> None:
+    """Folders below the roots are offered while in: is typed; Tab takes the first, Down and Enter another."""
+    async with app.run_test(size=(100, 30)) as pilot:
+        bar = await open_bar(app, pilot)
+        await pilot.press(*"in:t")
+        await until(pilot, lambda: bar.choices.folders == ("travel",))
+        await pilot.press("tab")
+        await until(pilot, lambda: bar.query_one(FilterInput).value == "in:travel")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen.chips == (Chip("in", "travel"),))
+
+        await open_bar(app, pilot)
+        await pilot.press(*"lang:", "down", "enter")
+        await until(pilot, lambda: len(app.screen.chips) == 2)
+        assert app.screen.chips[1].key == "lang"
+
+
+async def test_a_complaint_is_shown_and_goes_when_typing_goes_on(app: DramaApp) -> None:
+    """A wrong date names the right form under the line; Escape leaves the line."""
+    async with app.run_test(size=(100, 30)) as pilot:
+        bar = await open_bar(app, pilot)
+        await pilot.press(*"since:soon", "enter")
+        await until(pilot, lambda: bar.has_class("-wrong"))
+        assert "since:2024" in str(bar.query_one("#complaint").render())
+        await pilot.press("backspace")
+        await until(pilot, lambda: not bar.has_class("-wrong"))
+        await pilot.press("escape")
+        await until(pilot, lambda: not bar.is_open)
+
+
+async def test_chips_can_be_removed_by_key_and_by_mouse(app: DramaApp) -> None:
+    """Backspace in the empty line takes the last chip, a click its own, "clear all" the rest."""
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: app.status is not None)
+        app.screen.bar.input.value = "bread type:markdown lang:en since:2020 "
+        await until(pilot, lambda: len(app.screen.chips) == 3)
+        assert app.screen.bar.input.value == "bread "
+        await open_bar(app, pilot)
+        await pilot.press("backspace")
+        await until(pilot, lambda: [chip.key for chip in app.screen.chips] == ["type", "lang"])
+        await pilot.press("escape")
+        await pilot.click("ChipRow", offset=(3, 0))
+        await until(pilot, lambda: [chip.key for chip in app.screen.chips] == ["lang"])
+        app.screen.bar.input.value = "type:text "
+        await until(pilot, lambda: len(app.screen.chips) == 2)
+        row = str(app.screen.query_one("ChipRow").render())
+        await pilot.click("ChipRow", offset=(row.index("clear all") + 1, 0))
+        await until(pilot, lambda: app.screen.chips == ())
+
+
+async def test_filters_apply_to_the_search(app: DramaApp) -> None:
+    """Only documents that meet the condition are left, and without it all are back."""
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: app.status is not None)
+        app.screen.bar.input.value = "bread in:recipes "
+        await until(pilot, lambda: app.screen.results is not None and app.screen.asked is None)
+        assert {hit.path.parent.name for hit in app.screen.results.hits} == {"recipes"}
+        await app.screen.run_action("clear_filters")
+        await until(pilot, lambda: len({hit.path.parent.name for hit in app.screen.results.hits}) > 1)

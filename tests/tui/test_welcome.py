@@ -1,0 +1,109 @@
+"""The first run: suggestions with estimates, a folder that is indexed while one reads on, and never a second time."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from textual.widgets import OptionList, Static
+
+from drama_app.config import Settings
+from drama_app.tui.app import DramaApp
+from drama_app.tui.screens.add_folder import AddFolderScreen
+from drama_app.tui.screens.welcome import WelcomeScreen
+from tests.tui.conftest import until
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person's home with documents."""
+    home = tmp_path / "someone"
+    (home / "Documents").mkdir(parents=True)
+    (home / "Documents" / "a.txt").write_text("The winter is cold.\n")
+    (home / "Downloads").mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home)
+    return home
+
+
+@pytest.fixture
+def fresh(settings: Settings, home: Path, tiny: Path) -> DramaApp:
+    """The app on its first start."""
+    return DramaApp(replace(settings, retriever=tiny))
+
+
+def prompts(app: DramaApp) -> list[str]:
+    """What is suggested."""
+    folders = app.screen.query_one(OptionList)
+    return [str(folders.get_option_at_index(index).prompt) for index in range(folders.option_count)]
+
+
+async def test_the_three_steps(fresh: DramaApp, home: Path) -> None:
+    """Suggestions come with estimates; the chosen folder is indexed while the next steps are read; then the search."""
+    async with fresh.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen))
+        welcome = fresh.screen
+        await until(pilot, lambda: len(prompts(fresh)) == 3)
+        await until(pilot, lambda: "about 1 file" in prompts(fresh)[0])
+        await until(pilot, lambda: "no file to index" in prompts(fresh)[1])
+        assert "Documents" in prompts(fresh)[0]
+        await pilot.press("enter")
+        await until(pilot, lambda: welcome._step == "first")
+        await until(pilot, lambda: "1 document searchable" in str(welcome.query_one("#progress", Static).visual), 10)
+        assert fresh.library is not None
+        assert fresh.library.roots() == (home / "Documents",)
+        await pilot.press("enter")
+        await until(pilot, lambda: welcome._step == "keys")
+        await pilot.press("enter")
+        await until(pilot, lambda: fresh.screen is not welcome)
+        assert fresh.current_mode == "search"
+        assert fresh.ui.welcomed
+
+
+async def test_skipping_leaves_no_index_and_is_remembered(fresh: DramaApp) -> None:
+    """Esc leaves at once; the next start does not ask again."""
+    async with fresh.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: not isinstance(fresh.screen, WelcomeScreen))
+        await pilot.press("ctrl+q")
+    assert not (fresh.settings.data_folder / "index").exists()
+    again = DramaApp(fresh.settings)
+    async with again.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: again.opened)
+        await pilot.pause()
+        assert not isinstance(again.screen, WelcomeScreen)
+
+
+async def test_another_folder_can_be_chosen(fresh: DramaApp, home: Path) -> None:
+    """a opens the dialog with path and tree; leaving it comes back to the first step."""
+    async with fresh.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen))
+        await until(pilot, lambda: len(prompts(fresh)) == 3)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(fresh.screen, AddFolderScreen))
+        await pilot.press("escape")
+        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen))
+        fresh.screen.query_one(OptionList).highlighted = 2
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(fresh.screen, AddFolderScreen))
+
+
+async def test_who_has_an_index_is_not_welcomed(app: DramaApp) -> None:
+    """A home that is indexed already opens at the search, even when nothing is remembered."""
+    app.ui.welcomed = False
+    async with app.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: app.library)
+        await pilot.pause()
+        assert not isinstance(app.screen, WelcomeScreen)
+        assert app.ui.welcomed
+
+
+async def test_a_damaged_index_is_no_first_run(fresh: DramaApp) -> None:
+    """An index that does not open is told of, not welcomed over."""
+    folder = fresh.settings.data_folder / "index"
+    folder.mkdir(parents=True)
+    (folder / "manifest.db").write_bytes(b"no manifest at all, but something" * 50)
+    async with fresh.run_test(size=(80, 24)) as pilot:
+        await until(pilot, lambda: fresh.opened and fresh.log_lines)
+        assert not isinstance(fresh.screen, WelcomeScreen)
+        assert "manifest" in fresh.log_lines[-1]
