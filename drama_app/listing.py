@@ -28,10 +28,18 @@ EXAMPLES = 5  # files named under each reason; `status --failed` lists all of th
 def shorten_path(path: Path) -> str:
     """Returns the path from here, or from the home folder, whichever is shorter; cleaned."""
     forms = [str(path)]
-    for base, prefix in ((Path.cwd(), ""), (Path.home(), "~" + os.sep)):
+    for base, prefix in ((_here(), ""), (Path.home(), "~" + os.sep)):
         if base != Path(base.anchor) and path.is_relative_to(base) and path != base:
             forms.append(prefix + str(path.relative_to(base)))
     return clean_for_terminal(min(forms, key=len))
+
+
+def _here() -> Path:
+    """The folder that we are in; the home folder where it was deleted under us."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        return Path.home()
 
 
 def show_results(results: Results, *, links: bool, explain: bool, passages: int = 1) -> Iterator[Text | Padding]:

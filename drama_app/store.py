@@ -337,11 +337,7 @@ class PassageStore:
         if not (places := self._cache.places(keys)):
             return []
         try:
-            rows = (
-                self._table.take_row_ids(places)
-                .select(_wanted(vectors))
-                .to_arrow()
-            )
+            rows = self._table.take_row_ids(places).select(_wanted(vectors)).to_arrow()
         except _READ_ERRORS as error:
             log.debug("rows have moved: %s", error)
             return []
@@ -349,11 +345,7 @@ class PassageStore:
         return [each for each in read_rows(rows, self._dim if vectors else None) if each.key in wanted]
 
     def _fetch(self, condition: Any, vectors: bool) -> list[StoredPassage]:
-        rows = self._read(
-            lambda table: (
-                table.search().where(condition).select(_wanted(vectors)).to_arrow()
-            )
-        )
+        rows = self._read(lambda table: table.search().where(condition).select(_wanted(vectors)).to_arrow())
         return read_rows(rows, self._dim if vectors else None)
 
     def _read(self, query: Callable[[Any], Result]) -> Result:

@@ -1,5 +1,7 @@
 """A world of its own for each test: the app's folders in a temporary place, and a retriever that costs nothing."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,15 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("DRAMA_APP_HOME", str(home))
     monkeypatch.delenv("NO_COLOR", raising=False)
     return home
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Takes back what the program's start does to its loggers, for tests that read the log."""
+    logger = logging.getLogger("drama_app")
+    before = logger.propagate, logger.level, list(logger.handlers), logging.raiseExceptions
+    yield
+    logger.propagate, logger.level, logger.handlers[:], logging.raiseExceptions = before
 
 
 @pytest.fixture

@@ -23,6 +23,11 @@ class Interval:
     high: float
 
 
+def order_by_score(scores: Mapping[str, float]) -> list[str]:
+    """Ids by falling score; ties in falling order of their ids, as trec_eval breaks them."""
+    return sorted(scores, key=lambda item: (scores[item], item), reverse=True)
+
+
 def ndcg(ranking: Sequence[str], relevant: Mapping[str, float], k: int = 10) -> float:
     """Normalised discounted cumulative gain of the first k, with linear gains, 0 to 1.
 

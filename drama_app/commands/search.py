@@ -5,11 +5,12 @@ Put a phrase in "double quotes" to insist on it. Each hit is a file with the pas
 
 import argparse
 import re
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drama_app.config import Settings
+from drama_app.dates import read_span
 from drama_app.errors import UsageError
 from drama_app.output import Output, hit_to_json, results_to_json
 from drama_app.records import Filters, Results
@@ -153,19 +154,7 @@ def read_last_date(text: str) -> float:
 
 
 def _read_span(text: str) -> tuple[datetime, datetime]:
-    match = re.fullmatch(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?", text)
     try:
-        if match is None:
-            moment = datetime.fromisoformat(text)
-            return moment, moment
-        year, month, day = (int(part) if part else None for part in match.groups())
-        start = datetime(year or 0, month or 1, day or 1)
-        if day:
-            after = start + timedelta(days=1)
-        elif month:
-            after = datetime(start.year + month // 12, month % 12 + 1, 1)
-        else:
-            after = datetime(start.year + 1, 1, 1)
-        return start, after - timedelta(microseconds=1)
-    except (ValueError, OverflowError):
+        return read_span(text)
+    except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a date such as 2024, 2024-05 or 2024-05-31") from None

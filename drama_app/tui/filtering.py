@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from drama_app import dates
 from drama_app.errors import UsageError
 from drama_app.records import Filters
 
@@ -19,7 +20,6 @@ MOST_COMPLETIONS = 8
 _IN_QUERY = re.compile(rf'(?<!\S)({"|".join(KEYS)}):("[^"]+"|[^\s"]\S*)\s', re.IGNORECASE)
 _IN_LINE = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):", re.IGNORECASE)
 _LAST_WORD = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):((?:(?!\s(?:{'|'.join(KEYS)}):).)*)$", re.IGNORECASE)
-_DATE = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,20 +155,8 @@ def read_span(key: str, text: str) -> tuple[datetime, datetime]:
         UsageError: it is no date.
     """
     try:
-        match = _DATE.fullmatch(text)
-        if match is None:
-            raise ValueError(text)
-        year, month, day = (int(part) if part else None for part in match.groups())
-        start = datetime(year or 0, month or 1, day or 1)
-        if day:
-            after = start + timedelta(days=1)
-        elif month:
-            after = datetime(start.year + month // 12, month % 12 + 1, 1)
-        else:
-            after = datetime(start.year + 1, 1, 1)
-        start.timestamp()  # years that the system's clock cannot count
-        return start, after - timedelta(microseconds=1)
-    except (ValueError, OverflowError, OSError):
+        return dates.read_span(text)
+    except ValueError:
         raise UsageError(f"{key}:{text} is not a date. Write {key}:2024, {key}:2024-05 or {key}:2024-05-31") from None
 
 

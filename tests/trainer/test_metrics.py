@@ -1,8 +1,9 @@
 """Metrics against values worked out by hand from trec_eval's definitions."""
 
+import numpy as np
 import pytest
 
-from trainer.metrics import bootstrap, ndcg, paired_bootstrap, recall, reciprocal_rank
+from trainer.metrics import bootstrap, ndcg, order_by_score, paired_bootstrap, recall, reciprocal_rank
 
 RANKING = ["a", "b", "c", "d", "e"]
 
@@ -66,3 +67,37 @@ def test_unpaired_or_empty_values_are_refused():
         paired_bootstrap([0.1, 0.2], [0.1])
     with pytest.raises(ValueError, match="no values"):
         bootstrap([])
+
+
+def test_figures_are_those_of_the_reference_library():
+    """On 300 random queries with ties, grades, unjudged and missing documents every figure is trec_eval's."""
+    reference = pytest.importorskip("pytrec_eval")
+    chooser = np.random.default_rng(7)
+    judged, runs = {}, {}
+    for number in range(300):
+        names = [f"d{place}" for place in range(40)]
+        grades = chooser.integers(-1, 4, 40) * (chooser.random(40) < 0.3)
+        known = chooser.random(40) < 0.6
+        judged[f"q{number}"] = {name: int(grades[at]) for at, name in enumerate(names) if known[at] or at == 0}
+        found = chooser.choice(40, size=chooser.integers(1, 40), replace=False)
+        # Scores of one decimal place: most queries have ties, many across the tenth rank.
+        runs[f"q{number}"] = {names[at]: round(float(chooser.random()), 1) for at in found}
+    measures = {"ndcg_cut.10", "recall.5,10", "recip_rank"}
+    expected = reference.RelevanceEvaluator(judged, measures).evaluate(runs)
+
+    for query, run in runs.items():
+        ranking, grades = order_by_score(run), judged[query]
+        assert ndcg(ranking, grades, 10) == pytest.approx(expected[query]["ndcg_cut_10"], abs=1e-9)
+        assert recall(ranking, grades, 5) == pytest.approx(expected[query]["recall_5"], abs=1e-9)
+        assert recall(ranking, grades, 10) == pytest.approx(expected[query]["recall_10"], abs=1e-9)
+        assert reciprocal_rank(ranking, grades) == pytest.approx(expected[query]["recip_rank"], abs=1e-9)
+
+
+def test_intervals_cover_the_truth():
+    """Of 50 samples of 60 queries about 95 in 100 intervals hold the mean that the samples were drawn around."""
+    chooser = np.random.default_rng(3)
+    covered = [
+        interval.low <= 0.4 <= interval.high
+        for interval in (bootstrap(list(chooser.beta(2, 3, 60)), seed=seed) for seed in range(50))
+    ]
+    assert 0.86 <= np.mean(covered) <= 1.0

@@ -1,5 +1,6 @@
 """An index that is ready, made once and copied for each test, and an app over it that follows no folder."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from drama_app.library import Library
 from drama_app.tui.app import DramaApp
 from drama_app.tui.state import UiState, save_state
 
+NOON = 1_699_963_200  # 2023-11-14 everywhere but near the date line: pictures show dates
 HOSTILE = "\x1b]0;owned\x07[red]bread[@click=app.quit].md"
 FILES = {
     "recipes/bread.md": "# Baking\n\n## Dough\n\nThe flour and the yeast of bread need time.\n\n## Oven\n\n"
@@ -38,6 +40,8 @@ def ready(tmp_path_factory: pytest.TempPathFactory, tiny: Path) -> Path:
     for number in range(30):
         text = f"The song number {number} of the music library.\n"
         (folder / "files" / "travel" / f"song{number:02}.txt").write_text(text, encoding="utf-8")
+    for path in (folder / "files").rglob("*.*"):
+        os.utime(path, (NOON, NOON))
     settings = load_settings(environment={"DRAMA_APP_HOME": str(folder / "home")})
     with Library.open(settings, create=True, retriever=tiny) as library:
         library.add_root(folder / "files")

@@ -1,8 +1,10 @@
 """The two layers over any screen: the keys that work, and letters to jump with."""
 
+from typing import ClassVar
+
 import pytest
 from textual.app import App, ComposeResult
-from textual.binding import Binding
+from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.widgets import Button, Input, Static
 
@@ -119,7 +121,7 @@ async def test_ctrl_g_labels_what_can_have_the_focus_and_its_letter_goes_there(a
 class Crowd(App[None]):
     """Parts that are hidden, covered or out of sight."""
 
-    BINDINGS = [Binding("ctrl+g", "jump", "Jump")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+g", "jump", "Jump")]
     CSS = "#hidden { display: none } VerticalScroll { height: 6 } Button { height: 3 }"
 
     def compose(self) -> ComposeResult:

@@ -31,7 +31,8 @@ class Programs:
 
     def add(self, name: str, then: str = "") -> None:
         program = self.folder / name
-        said = f"printf '%s\\0' \"$@\" > '{self.folder}/{name}.part'; mv '{self.folder}/{name}.part' '{self.folder}/{name}.said'"
+        part, whole = self.folder / f"{name}.part", self.folder / f"{name}.said"
+        said = f"printf '%s\\0' \"$@\" > '{part}'; mv '{part}' '{whole}'"
         program.write_text(f"#!/bin/sh\nPATH=/bin:/usr/bin\n{said}\n{then}\n")
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
 

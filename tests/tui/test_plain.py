@@ -122,9 +122,12 @@ def test_open_says_what_it_did_or_what_is_in_the_way(filled: Settings, monkeypat
     assert answer.startswith("Nothing can be opened")
 
     opened: list[tuple[str, int | None]] = []
-    monkeypatch.setattr(
-        "drama_app.tui.plain.open_file", lambda path, page: opened.append((path.name, page)) or f"Opened {path.name}"
-    )
+
+    def open_file(path: Path, page: int | None) -> str:
+        opened.append((path.name, page))
+        return f"Opened {path.name}"
+
+    monkeypatch.setattr("drama_app.tui.plain.open_file", open_file)
     _, _, answer, *_ = talk(filled, "the train leaves the station", "open 1")
     assert opened and answer == f"Opened {opened[0][0]}.\n"
 

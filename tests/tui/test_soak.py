@@ -1,4 +1,4 @@
-"""Use at random for a while: keys, sizes, and files that come and go under the app. DRAMA_SOAK_SECONDS makes it long."""
+"""Use at random for a while: keys, sizes, files that come and go under the app; DRAMA_SOAK_SECONDS sets how long."""
 
 import gc
 import os
@@ -15,8 +15,36 @@ from drama_app.tui.app import DramaApp
 SECONDS = float(os.environ.get("DRAMA_SOAK_SECONDS", "15"))
 GROWTH_MB = 60.0
 WORDS = ["bees", "Brücke", "蜜蜂", "нектар", "الماء", "castle", "“quoted words”", "zx-42", "e\u0301clair"]
-KEYS = ["up", "down", "pageup", "pagedown", "home", "end", "tab", "shift+tab", "enter", "escape", "f1", "f2", "f3", "f4",
-        "f5", "f6", "ctrl+g", "n", "m", "w", "space", "backspace", "ctrl+u", "question_mark", "left", "right"]  # fmt: skip
+KEYS = [
+    "up",
+    "down",
+    "pageup",
+    "pagedown",
+    "home",
+    "end",
+    "tab",
+    "shift+tab",
+    "enter",
+    "escape",
+    "f1",
+    "f2",
+    "f3",
+    "f4",
+    "f5",
+    "f6",
+    "f7",
+    "f8",
+    "ctrl+g",
+    "n",
+    "m",
+    "w",
+    "space",
+    "backspace",
+    "ctrl+u",
+    "question_mark",
+    "left",
+    "right",
+]
 
 
 def write_file(folder: Path, chance: random.Random) -> None:

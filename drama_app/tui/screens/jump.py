@@ -71,7 +71,7 @@ class JumpScreen(ModalScreen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """The parts have moved away from below their labels."""
         self._first_size = self._first_size or event.size
-        if event.size != self._first_size:
+        if event.size != self._first_size and self.is_current:  # a resize may come twice
             self.dismiss()
 
     def _jump(self, letter: str) -> None:

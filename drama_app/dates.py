@@ -1,0 +1,31 @@
+"""Dates as people type them: a year, a month or a day is a stretch of local time."""
+
+import re
+from datetime import datetime, timedelta
+
+_DATE = re.compile(r"(\d{4})(?:-(\d{1,2}))?(?:-(\d{1,2}))?")
+
+
+def read_span(text: str) -> tuple[datetime, datetime]:
+    """Returns the beginning and the end of "2024", "2024-05" or "2024-05-31"; of a full time, the moment twice.
+
+    Raises:
+        ValueError: it is no date, or one that the system's clock cannot count.
+    """
+    try:
+        match = _DATE.fullmatch(text)
+        if match is None:
+            moment = datetime.fromisoformat(text)
+            return moment, moment
+        year, month, day = (int(part) if part else None for part in match.groups())
+        start = datetime(year or 0, month or 1, day or 1)
+        if day:
+            after = start + timedelta(days=1)
+        elif month:
+            after = datetime(start.year + month // 12, month % 12 + 1, 1)
+        else:
+            after = datetime(start.year + 1, 1, 1)
+        start.timestamp()
+        return start, after - timedelta(microseconds=1)
+    except (OverflowError, OSError) as error:
+        raise ValueError(f"{text!r} is no date") from error

@@ -1,0 +1,237 @@
+"""Networks come from GGUFs, model folders, runs and retriever folders, or are refused with the reason."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from safetensors.torch import load_file, save_file  # noqa: E402
+
+from drama_app.errors import RetrieverError  # noqa: E402
+from tests.tiny_retriever import make_tiny_retriever  # noqa: E402
+from trainer.backbone import load_backbone  # noqa: E402
+from trainer.checkpoint import place_step, save_checkpoint  # noqa: E402
+from trainer.encoder import Encoder  # noqa: E402
+
+SHAPE: dict[str, Any] = {
+    "vocab_size": 300,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 64,
+}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def make_folder(folder: Path, kind: str = "Llama", **options: Any) -> Any:
+    """A model folder as the hub has it, with a tokenizer; returns the model."""
+    torch.manual_seed(0)
+    model = getattr(transformers, f"{kind}Model")(getattr(transformers, f"{kind}Config")(**SHAPE | options))
+    model.save_pretrained(folder)
+    tokenizer = make_tiny_retriever(folder.parent / "for-tokenizer") / "tokenizer.json"
+    shutil.copy(tokenizer, folder / "tokenizer.json")
+    return model.eval()
+
+
+def check_same(model: Any, network: Any) -> None:
+    ids = torch.randint(5, 290, (2, 20))
+    with torch.no_grad():
+        expected = model(ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        torch.testing.assert_close(network(ids), expected, atol=1e-5, rtol=0)
+
+
+def test_model_folders(tmp_path: Path) -> None:
+    """A transformers folder loads whole, also in shards, with its licence and its padding."""
+    model = make_folder(tmp_path / "m", pad_token_id=1)
+    (tmp_path / "m" / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
+    backbone = load_backbone(tmp_path / "m")
+    check_same(model, backbone.network)
+    assert backbone.origin.licence == "apache-2.0"
+    assert backbone.origin.pad_token_id == 1
+    assert backbone.tokenizer == tmp_path / "m" / "tokenizer.json"
+    model.save_pretrained(tmp_path / "m", max_shard_size="20KB")
+    (tmp_path / "m" / "model.safetensors").unlink()
+    assert len(list((tmp_path / "m").glob("*.safetensors"))) > 2
+    check_same(model, load_backbone(tmp_path / "m").network)
+    next(iter((tmp_path / "m").glob("model-*.safetensors"))).unlink()
+    with pytest.raises(RetrieverError, match="is missing"):
+        load_backbone(tmp_path / "m")
+
+
+def test_multilingual_e5_folders(tmp_path: Path) -> None:
+    """An XLM-R or BERT embedder of that name gets its two prefixes."""
+    for kind in ("XLMRoberta", "Bert"):
+        folder = tmp_path / f"multilingual-e5-{kind}"
+        model = make_folder(folder, kind, pad_token_id=1, type_vocab_size=1)
+        backbone = load_backbone(folder)
+        check_same(model, backbone.network)
+        assert (backbone.origin.query_prefix, backbone.origin.passage_prefix) == ("query: ", "passage: ")
+
+
+def test_released_drama_checkpoints(tmp_path: Path) -> None:
+    """A released checkpoint is bidirectional, asks with `Query: `, is cut as its card says, and keeps its notices."""
+    make_folder(tmp_path / "d", hidden_size=1024, num_attention_heads=16, num_hidden_layers=1)
+    path = tmp_path / "d" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"architectures": ["DramaModel"]}))
+    backbone = load_backbone(tmp_path / "d")
+    assert isinstance(backbone.network, Encoder)
+    assert not backbone.network.config.causal
+    assert backbone.query_prefix == "Query: "
+    assert backbone.origin.passage_prefix == ""
+    assert backbone.origin.dims == (1024, 768, 512, 256)
+    assert backbone.origin.licence == "CC-BY-NC-4.0"
+    assert any("Llama" in notice for notice in backbone.origin.notices)
+
+
+def test_earlier_runs(tmp_path: Path) -> None:
+    """A checkpoint, and a run's folder by its last step, give back network, tokenizer and origin."""
+    make_folder(tmp_path / "m")
+    first = load_backbone(tmp_path / "m")
+    run = tmp_path / "run"
+    save_checkpoint(place_step(run, 3), first.network, tokenizer=first.tokenizer, origin=first.origin, step=3)
+    for source in (run, place_step(run, 3)):
+        again = load_backbone(source)
+        assert again.origin == first.origin
+        assert again.config == first.config
+        assert again.tokenizer.parent == place_step(run, 3)
+
+
+def write_gguf(path: Path) -> None:
+    """A tiny llama with a byte-level tokenizer, in float32."""
+    import numpy as np
+    from gguf import GGUFWriter
+    from tokenizers.pre_tokenizers import ByteLevel
+
+    chooser = np.random.default_rng(0)
+    writer = GGUFWriter(path, "llama")
+    writer.add_block_count(2)
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_feed_forward_length(48)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_rope_dimension_count(8)
+    writer.add_rope_freq_base(10000.0)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_vocab_size(260)
+    tokens = ["<s>", "</s>", *sorted(ByteLevel.alphabet()), "he", "an"]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3, 3] + [1] * 258)
+    writer.add_token_merges(["h e", "a n"])
+    writer.add_bos_token_id(0)
+    writer.add_eos_token_id(1)
+    shapes = {"attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32)}
+    shapes |= {"ffn_gate": (48, 32), "ffn_up": (48, 32), "ffn_down": (32, 48), "attn_norm": (32,), "ffn_norm": (32,)}
+    named = {f"blk.{layer}.{name}.weight": shape for layer in range(2) for name, shape in shapes.items()}
+    named |= {"token_embd.weight": (260, 32), "output_norm.weight": (32,)}
+    for name, shape in named.items():
+        writer.add_tensor(name, (0.3 * chooser.standard_normal(shape)).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def test_gguf_files(tmp_path: Path) -> None:
+    """A GGUF gives the logits that transformers reads out of it; the second opening needs the cache only."""
+    write_gguf(tmp_path / "tiny.gguf")
+    backbone = load_backbone(tmp_path / "tiny.gguf", cache=tmp_path / "cache")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="tiny.gguf").eval()
+    ids = torch.randint(2, 260, (1, 30))
+    assert isinstance(backbone.network, Encoder)
+    with torch.no_grad():
+        found = backbone.network.predict(backbone.network(ids))
+        torch.testing.assert_close(found, model(ids).logits, atol=1e-4, rtol=0)
+    kept = next((tmp_path / "cache").glob("gguf-*"))
+    before = (kept / "model.safetensors").stat().st_mtime_ns
+    again = load_backbone(tmp_path / "tiny.gguf", cache=tmp_path / "cache")
+    assert (kept / "model.safetensors").stat().st_mtime_ns == before
+    assert again.origin == backbone.origin
+    assert json.loads(backbone.tokenizer.read_text())["model"]["type"] == "BPE"
+
+
+def test_the_shipped_retriever_gives_its_own_vectors() -> None:
+    """e5-mini's training weights with the table of its graph agree with the int8 graph to a cosine of 0.99."""
+    from drama_app.embed import open_retriever
+    from drama_app.retriever import default_retriever_folder
+
+    folder = default_retriever_folder()
+    weights = Path(__file__).parents[2] / "assets" / "retriever.safetensors"
+    if not weights.is_file():
+        pytest.skip("the training weights of the shipped retriever are not beside it")
+    from tokenizers import Tokenizer
+
+    backbone = load_backbone(folder, weights=weights)
+    tokenizer = Tokenizer.from_file(str(backbone.tokenizer))
+    texts = ["How do bees find nectar?", "长城是古代军事防御工程。", "هذا نص قصير", "Der Hafen. " * 40]
+    with torch.no_grad():
+        found = torch.cat([backbone.network.embed(torch.tensor([tokenizer.encode("query: " + t).ids])) for t in texts])
+    shipped = torch.from_numpy(open_retriever(folder, threads=1).encode_queries(texts))
+    assert (torch.nn.functional.normalize(found, dim=-1) * shipped).sum(1).min() > 0.99
+
+
+def test_refusals_name_the_reason(tmp_path: Path) -> None:
+    """What is not there, not whole or not supported is told in a sentence."""
+    with pytest.raises(RetrieverError, match="no such file or folder"):
+        load_backbone(tmp_path / "nothing")
+    with pytest.raises(RetrieverError, match="neither a checkpoint"):
+        load_backbone(tmp_path)
+    (tmp_path / "a.gguf").write_bytes(b"<html>not found</html>")
+    with pytest.raises(RetrieverError, match="not a GGUF"):
+        load_backbone(tmp_path / "a.gguf")
+    write_gguf(tmp_path / "b.gguf")
+    (tmp_path / "b.gguf").write_bytes((tmp_path / "b.gguf").read_bytes()[:9000])
+    with pytest.raises(RetrieverError, match=r"cut short|cannot be read"):
+        load_backbone(tmp_path / "b.gguf", cache=tmp_path / "cache")
+    folder = tmp_path / "m"
+    make_folder(folder)
+    stated = json.loads((folder / "config.json").read_text())
+    for change, reason in (
+        ({"model_type": "mamba"}, "'mamba' is not supported; supported are llama, qwen3"),
+        ({"attention_bias": True}, "attention_bias = True"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 2.0}}, "'yarn' is not supported"),
+        ({"num_hidden_layers": 3}, "do not fit: layers.2"),
+    ):
+        (folder / "config.json").write_text(json.dumps(stated | change))
+        with pytest.raises(RetrieverError, match=reason):
+            load_backbone(folder)
+    (folder / "config.json").write_text(json.dumps(stated))
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(RetrieverError, match="cut short"):
+        load_backbone(folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(RetrieverError, match="pickles"):
+        load_backbone(folder)
+
+
+def test_retriever_folders_without_training_weights(tmp_path: Path) -> None:
+    """A retriever folder alone cannot be trained further, and says so."""
+    with pytest.raises(RetrieverError, match="training weights are neither in it nor beside it"):
+        load_backbone(make_tiny_retriever(tmp_path / "r"))
+
+
+def test_extra_and_missing_tensors(tmp_path: Path) -> None:
+    """A checkpoint with a tensor too many or too few is refused by that tensor's name."""
+    make_folder(tmp_path / "m")
+    path = tmp_path / "m" / "model.safetensors"
+    tensors = load_file(path)
+    save_file(tensors | {"layers.0.self_attn.sinks": torch.ones(4)}, path)
+    with pytest.raises(RetrieverError, match="sinks is not known"):
+        load_backbone(tmp_path / "m")
+    del tensors["norm.weight"]
+    save_file(tensors, path)
+    with pytest.raises(RetrieverError, match=r"norm\.weight is missing"):
+        load_backbone(tmp_path / "m")

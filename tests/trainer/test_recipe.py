@@ -1,0 +1,65 @@
+"""Recipes and what is said of wrong ones."""
+
+from pathlib import Path
+
+import pytest
+
+from drama_app.errors import UsageError
+from trainer.recipe import Recipe, read_recipe, save_recipe
+
+SHIPPED = sorted((Path(__file__).parents[2] / "assets" / "recipes").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_recipes_are_valid_and_survive_saving(path, tmp_path):
+    """Each shipped recipe is read, and reads the same once saved."""
+    recipe = read_recipe(path)
+    save_recipe(recipe, tmp_path / "run" / "recipe.toml")
+
+    assert recipe.name == path.stem
+    assert read_recipe(tmp_path / "run" / "recipe.toml") == recipe
+
+
+def test_three_recipes_are_shipped():
+    """One for tests, one for a laptop, one for a GPU."""
+    assert [path.stem for path in SHIPPED] == ["cpu", "gpu", "tiny"]
+
+
+def test_what_a_recipe_leaves_out_has_its_default(tmp_path):
+    """An empty file is the default recipe, and whole numbers serve as numbers."""
+    path = tmp_path / "mine.toml"
+    path.write_text("")
+    assert read_recipe(path) == Recipe(name="mine")
+    path.write_text('[train]\nclip = 2\nmixture = {weak = 1, "other kind" = 0.5}\n')
+    assert read_recipe(path).train.clip == 2.0
+    assert dict(read_recipe(path).train.mixture) == {"weak": 1.0, "other kind": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[train", "is no TOML"),
+        ("[trian]\nsteps = 1", r"'trian' is not known here; known: name, corpus"),
+        ("[train]\nstep = 1", r"r.toml: \[train\]: 'step' is not known here"),
+        ("[train]\nsteps = 'x'", r"r.toml: \[train\]: 'steps' must be a whole number, not 'x'"),
+        ("[train]\nsteps = true", r"'steps' must be a whole number, not True"),
+        ("[train]\nsteps = 0", r"\[train\]: 'steps' must be 1 or more"),
+        ("[train]\nwidths = 4", r"'widths' must be a list, not 4"),
+        ("[train]\nwidths = ['a']", r"each of .*'widths' must be a whole number"),
+        ("[train]\nwidths = [4, 2]\nwidth_weights = [1]", "'width_weights' needs one weight"),
+        ("[train]\nmixture = {weak = 'x'}", "'mixture', 'weak' must be a number"),
+        ("train = 3", "'train' must be a table"),
+    ],
+)
+def test_wrong_recipe_is_refused_by_its_key(tmp_path, text, message):
+    """The sentence names file, section and key."""
+    path = tmp_path / "r.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=message):
+        read_recipe(path)
+
+
+def test_missing_recipe_is_named(tmp_path):
+    """A recipe that is not there is an error in a sentence."""
+    with pytest.raises(UsageError, match="cannot be read"):
+        read_recipe(tmp_path / "none.toml")

@@ -1,0 +1,108 @@
+"""Gradients in chunks against gradients at once."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("accelerate")
+
+from accelerate import Accelerator  # noqa: E402
+
+from tests.trainer.tiny_training import RECIPE, load_world, make_network, make_world  # noqa: E402
+from trainer.train.data import Sampler, TeacherVectors  # noqa: E402
+from trainer.train.objective import backward_loss, prepare_targets  # noqa: E402
+from trainer.train.step import Passes, Workers, accumulate_gradients, pad_rows, plan_chunks  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """Groups, passages and tokenizer."""
+    folder = tmp_path_factory.mktemp("world")
+    make_world(folder)
+    return folder
+
+
+class Jittery(torch.nn.Module):
+    """A network with dropout, which must fall alike in both passes."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = make_network().train()
+        self.passes = 0
+
+    def embed(self, input_ids, attention_mask=None):
+        self.passes += 1
+        return torch.nn.functional.dropout(self.network.embed(input_ids, attention_mask), 0.5)
+
+
+def _measure(world, encoder, *, chunk_tokens, keep_tokens, recipe=RECIPE):
+    """Loss and gradients of one batch."""
+    teacher = TeacherVectors(queries=np.eye(120, 24, dtype=np.float16), passages=np.ones((160, 24), dtype=np.float16))
+    recipe = replace(recipe, embedding_weight=0.5, score_weight=0.5, batch=24)
+    data = load_world(world, recipe, teacher=teacher)
+    batch = Sampler(data, recipe).draw(1)
+    torch.manual_seed(3)
+    project_up = torch.nn.Linear(16, 24)
+    rows = [data.queries[row] for row in batch.groups] + [data.passages[row] for row in batch.passages]
+    workers = Workers(Accelerator(cpu=True))
+    targets = prepare_targets(batch, teacher, workers.device)
+    torch.manual_seed(8)
+    passes = Passes(pad=0, chunk_tokens=chunk_tokens, keep_tokens=keep_tokens, width=16)
+    sums = accumulate_gradients(
+        encoder, rows, lambda leaf: backward_loss(leaf, targets, recipe, slice(0, 24), project_up), workers, passes
+    )
+    parameters = [*encoder.parameters(), *project_up.parameters()]
+    return sums, [each.grad.clone() for each in parameters], (rows, targets, recipe, project_up)
+
+
+@pytest.mark.parametrize(("chunk_tokens", "keep_tokens"), [(1, 0), (60, 0), (60, 300), (10**6, 0), (10**6, 10**6)])
+def test_loss_and_gradients_are_those_of_one_pass(world, chunk_tokens, keep_tokens):
+    """Chunks of any size, traces kept or not, give the plain loss and its gradients to 1e-5."""
+    sums, gradients, (rows, targets, recipe, project_up) = _measure(
+        world, make_network().train(), chunk_tokens=chunk_tokens, keep_tokens=keep_tokens
+    )
+    plain = make_network().train()
+    project_up.zero_grad()
+    ids, mask = pad_rows(rows, 0, torch.device("cpu"))
+    expected = backward_loss(plain.embed(ids, mask), targets, recipe, slice(0, 24), project_up)
+
+    assert torch.allclose(sums, expected, atol=1e-5)
+    for parameter, gradient in zip([*plain.parameters(), *project_up.parameters()], gradients, strict=True):
+        assert torch.allclose(parameter.grad, gradient, atol=1e-5)
+    assert max(gradient.abs().max() for gradient in gradients) > 1e-3
+
+
+def test_dropout_falls_alike_in_both_passes(world):
+    """With dropout, recomputed chunks have the gradients of kept ones."""
+    recomputed, kept = Jittery(), Jittery()
+    first = _measure(world, recomputed, chunk_tokens=100, keep_tokens=0)
+    second = _measure(world, kept, chunk_tokens=100, keep_tokens=10**6)
+
+    assert recomputed.passes == 2 * kept.passes
+    assert torch.equal(first[0], second[0])
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(first[1], second[1], strict=True))
+
+
+def test_blocks_of_queries_add_up(world, monkeypatch):
+    """The loss in blocks of seven queries is that in one block."""
+    whole = _measure(world, make_network(), chunk_tokens=500, keep_tokens=0)
+    monkeypatch.setattr("trainer.train.objective._BLOCK", 7)
+    parts = _measure(world, make_network(), chunk_tokens=500, keep_tokens=0)
+
+    assert torch.allclose(whole[0], parts[0], atol=1e-6)
+    assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(whole[1], parts[1], strict=True))
+
+
+def test_chunks_hold_neighbours_in_length():
+    """Every text is in one chunk, longest first, and no chunk of several texts exceeds its tokens with padding."""
+    lengths = [int(each) for each in np.random.default_rng(2).integers(1, 60, 200)]
+    chunks = plan_chunks(lengths, 100)
+
+    assert sorted(place for chunk in chunks for place in chunk) == list(range(200))
+    assert all(len(chunk) == 1 or max(lengths[at] for at in chunk) * len(chunk) <= 100 for chunk in chunks)
+    assert lengths[chunks[0][0]] == max(lengths)
+    padded = sum(max(lengths[at] for at in chunk) * len(chunk) for chunk in chunks)
+    assert padded < 1.1 * sum(lengths)
+    assert plan_chunks([500], 100) == [[0]]

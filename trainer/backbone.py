@@ -1,0 +1,350 @@
+"""Owns where a network comes from: a GGUF, a `transformers` folder, a released DRAMA checkpoint, an earlier run, or a
+retriever folder with its training weights. All become one network with its tokenizer and its origin.
+
+It runs no code out of a folder and opens no pickle. It fetches only what is named as OWNER/NAME on the command line.
+"""
+
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from drama_app.config import load_settings
+from drama_app.errors import RetrieverError
+from drama_app.retriever import DESCRIPTION, MODEL, open_retriever_folder
+from trainer.bidirectional import BidirectionalConfig
+from trainer.checkpoint import (
+    TABLE,
+    TOKENIZER,
+    WEIGHTS,
+    Origin,
+    fill_network,
+    find_latest,
+    is_checkpoint,
+    load_network,
+    open_checkpoint,
+    read_tensors,
+    save_checkpoint,
+)
+from trainer.encoder import EncoderConfig
+from trainer.network import Network, NetworkConfig, parse_config
+from trainer.translate import count_position_offset, translate_config, translate_weights
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+logger = logging.getLogger(__name__)
+
+CONFIG = "config.json"
+_GEMMA_NOTICE = (
+    "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. "
+    "This is a modified version of a Gemma model; the use restrictions of those terms apply to it."
+)
+_LLAMA_NOTICE = (
+    "Built with Llama. Llama is licensed under its Llama Community License, "
+    "Copyright © Meta Platforms, Inc. All Rights Reserved."
+)
+_DRAMA_NOTICE = "Derived from facebook/drama, CC BY-NC 4.0 (not for commercial use), itself derived from Llama."
+_DRAMA_DIMS = (768, 512, 256)
+"""Widths named on the cards of the released checkpoints, beside each one's own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backbone:
+    """A network ready to be trained, pruned or exported."""
+
+    network: Network
+    tokenizer: Path
+    """Its `tokenizer.json`."""
+    origin: Origin
+
+    @property
+    def config(self) -> NetworkConfig:
+        """The network's shape."""
+        return self.network.config
+
+    @property
+    def query_prefix(self) -> str:
+        """What stands before a question."""
+        return self.origin.query_prefix
+
+
+def load_backbone(source: Path | str, *, weights: Path | None = None, cache: Path | None = None) -> Backbone:
+    """Load a network from wherever it is.
+
+    Args:
+        source: A GGUF file, a folder, or OWNER/NAME on the Hugging Face hub.
+        weights: Training weights of a retriever folder; None looks in the folder and beside it.
+        cache: Directory for what is costly to make again (a GGUF takes 20 to 60 s each time); None is the user's.
+
+    Raises:
+        RetrieverError: It is not there, not whole, or not a network that the trainer computes.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return _load_file(path, cache or load_settings().cache_folder / "backbones")
+    if not path.is_dir():
+        if re.fullmatch(r"[\w.-]+/[\w.-]+", str(source)):
+            path = _fetch(str(source))
+        else:
+            raise RetrieverError(f"{source}: no such file or folder")
+    if is_checkpoint(path):
+        return _load_checkpoint(path)
+    if (path / DESCRIPTION).is_file():
+        return _load_retriever(path, weights)
+    if (path / CONFIG).is_file():
+        return _load_folder(path, cache or load_settings().cache_folder / "backbones", name=str(source))
+    latest = find_latest(path)
+    if latest is not None:
+        return _load_checkpoint(latest.folder)
+    raise RetrieverError(f"{path}: neither a checkpoint, a retriever folder nor a model folder ({CONFIG} is missing)")
+
+
+def _load_file(path: Path, cache: Path) -> Backbone:
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start != b"GGUF":
+        raise RetrieverError(f"{path}: not a GGUF file; give a GGUF, a model folder, a run or a retriever folder")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    folder = cache / f"gguf-{digest[:24]}"
+    if not (folder / "complete.json").is_file():
+        logger.info("Reading %s once; later it opens at once from %s", path, folder)
+        _convert_gguf(path, folder)
+    return _load_checkpoint(folder)
+
+
+def _convert_gguf(path: Path, folder: Path) -> None:
+    """Dequantise a GGUF through `transformers` and keep it as a checkpoint."""
+    from gguf import GGUFReader
+
+    try:
+        reader = GGUFReader(path)
+        architecture = str(reader.fields["general.architecture"].contents())
+        licence_field = reader.fields.get("general.license")
+        licence = str(licence_field.contents()) if licence_field else ""
+    except (ValueError, KeyError, IndexError, OSError) as error:
+        raise RetrieverError(f"{path}: cut short or damaged ({str(error)[:120]}); fetch it again") from error
+    del reader  # it maps the file
+    if architecture not in ("llama", "qwen3", "gemma3"):
+        raise RetrieverError(f"{path}: its architecture {architecture!r} is not supported, only llama, qwen3, gemma3")
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    except (ValueError, RuntimeError, KeyError, OSError, AssertionError) as error:
+        raise RetrieverError(f"{path}: cannot be read ({str(error)[:200]})") from error
+    stated = model.config.to_dict()
+    config = translate_config(stated)
+    # transformers ties what a GGUF has no output matrix for, whatever its config says.
+    tensors = translate_weights(config, model.state_dict())
+    network = fill_network(config, {name: tensor.clone() for name, tensor in tensors.items()}, str(path))
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+    origin = _describe(stated | {"pad_token_id": pad}, path.stem, licence, config)
+    save_checkpoint(folder, network, tokenizer=folder / TOKENIZER, origin=origin)
+
+
+def _load_checkpoint(folder: Path) -> Backbone:
+    checkpoint = open_checkpoint(folder)
+    return Backbone(network=load_network(checkpoint), tokenizer=checkpoint.tokenizer, origin=checkpoint.origin)
+
+
+def _load_folder(folder: Path, cache: Path, *, name: str) -> Backbone:
+    """A folder as `transformers` and its hub have it."""
+    stated = _read_json(folder / CONFIG)
+    config = translate_config(stated)
+    tensors = translate_weights(config, _read_shards(folder), offset=count_position_offset(stated))
+    if isinstance(config, EncoderConfig) and config.lm_head == "own" and "lm_head.weight" not in tensors:
+        config = replace(config, lm_head="none")  # saved by a headless model: an embedder, as a rule
+    network = fill_network(config, tensors, str(folder))
+    origin = _describe(_read_special(folder, stated), name, _read_licence(folder), config)
+    return Backbone(network=network, tokenizer=_find_tokenizer(folder, cache), origin=origin)
+
+
+def _load_retriever(folder: Path, weights: Path | None) -> Backbone:
+    """A retriever folder: body from its training weights, token table from the graph if they lack it."""
+    retriever = open_retriever_folder(folder)
+    beside = folder.parent / f"{retriever.name}-v{retriever.version}.safetensors"
+    places = [weights] if weights else [folder / WEIGHTS, folder.with_suffix(".safetensors"), beside]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise RetrieverError(f"{folder}: its training weights are neither in it nor beside it; name their file")
+    config, tensors = _read_retriever_weights(folder, found)
+    origin = Origin(
+        name=f"{retriever.name} {retriever.version}",
+        licence=retriever.licence,
+        notices=(_read_text(folder / "NOTICE"),) if (folder / "NOTICE").is_file() else (),
+        query_prefix=retriever.query_prefix,
+        passage_prefix=retriever.passage_prefix,
+        dims=retriever.dims,
+        max_tokens=retriever.max_tokens,
+        pad_token_id=retriever.pad_token_id,
+    )
+    return Backbone(network=fill_network(config, tensors, str(found)), tokenizer=folder / TOKENIZER, origin=origin)
+
+
+def _read_retriever_weights(folder: Path, weights: Path) -> tuple[NetworkConfig, "dict[str, Tensor]"]:
+    tensors = read_tensors(weights)
+    if any(name.startswith("encoder.layer.") for name in tensors):
+        shape = BidirectionalConfig(vocab_size=0, hidden_size=1, layers=0, heads=1, ffn_size=0)
+        tensors = translate_weights(shape, tensors)
+    if TABLE not in tensors:
+        tensors[TABLE] = read_table(folder / MODEL)
+    if not (folder / CONFIG).is_file():
+        return _guess_bidirectional(tensors, folder), tensors
+    try:
+        config = parse_config(_read_json(folder / CONFIG))
+    except ValueError as error:
+        raise RetrieverError(f"{folder / CONFIG}: {error}") from error
+    tensors[TABLE] = tensors[TABLE][:, : config.hidden_size]  # stored in whole blocks
+    return config, tensors
+
+
+def _guess_bidirectional(tensors: "Mapping[str, Tensor]", folder: Path) -> BidirectionalConfig:
+    """The shape of a folder without `config.json`: e5-mini 0 is the only one, and its heads have 32 columns."""
+    try:
+        vocabulary, hidden = tensors[TABLE].shape
+        return BidirectionalConfig(
+            vocab_size=vocabulary,
+            hidden_size=hidden,
+            layers=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers.")),
+            heads=hidden // 32,
+            ffn_size=len(tensors["layers.0.up.weight"]),
+            max_tokens=len(tensors["positions.weight"]),
+            output_size=len(tensors["head.weight"]) if "head.weight" in tensors else 0,
+        )
+    except (KeyError, ValueError) as error:
+        raise RetrieverError(f"{folder / CONFIG}: missing, and the weights do not tell the network's shape") from error
+
+
+def read_table(model: Path) -> "Tensor":
+    """The token table float32 [vocabulary, H] out of a retriever's graph, as its 4- or 8-bit codes have it.
+
+    Raises:
+        RetrieverError: The graph holds no table under the names that `export` writes.
+    """
+    import onnx
+    import torch
+    from onnx import numpy_helper
+
+    stored = {one.name: one for one in onnx.load(str(model)).graph.initializer}
+    if "word" in stored:
+        return torch.from_numpy(numpy_helper.to_array(stored["word"]).copy()).float()
+    if not {"word_q", "word_scale"} <= stored.keys():
+        raise RetrieverError(f"{model}: holds no token table, neither word nor word_q and word_scale")
+    codes = torch.from_numpy(numpy_helper.to_array(stored["word_q"]).copy())
+    scales = torch.from_numpy(numpy_helper.to_array(stored["word_scale"]).copy()).float()
+    if codes.dtype == torch.int8:
+        return codes.float() * scales  # [V, H] by [V, 1]
+    rows, blocks = scales.shape
+    values = torch.stack([codes & 15, codes >> 4], dim=-1).view(rows, blocks, -1).float() - 8
+    return (values * scales.unsqueeze(-1)).view(rows, -1)
+
+
+def _fetch(name: str) -> Path:
+    """A model of the hub as a folder: from its local copy, or fetched now."""
+    from huggingface_hub import snapshot_download
+
+    wanted = ["*.json", "*.safetensors", "LICENSE*", "NOTICE*", "README.md", "tokenizer*", "sentencepiece*", "vocab*"]
+    try:
+        return Path(snapshot_download(name, allow_patterns=wanted))
+    except Exception as error:  # the library's errors and those of its transport share no base
+        raise RetrieverError(
+            f"{name}: no such folder here, and it could not be fetched ({str(error)[:200]})"
+        ) from error
+
+
+def _read_shards(folder: Path) -> "dict[str, Tensor]":
+    index = folder / f"{WEIGHTS}.index.json"
+    if not index.is_file():
+        if not (folder / WEIGHTS).is_file() and list(folder.glob("*.bin")):
+            raise RetrieverError(f"{folder}: weights in .bin files are pickles and are not opened; fetch {WEIGHTS}")
+        return read_tensors(folder / WEIGHTS)
+    tensors: dict[str, Tensor] = {}
+    for name in sorted(set(_read_json(index).get("weight_map", {}).values())):
+        tensors |= read_tensors(folder / Path(name).name)
+    return tensors
+
+
+def _find_tokenizer(folder: Path, cache: Path) -> Path:
+    """The folder's `tokenizer.json`, or one made of its older form."""
+    if (folder / TOKENIZER).is_file():
+        return folder / TOKENIZER
+    from transformers import AutoTokenizer
+
+    place = cache / f"tokenizer-{hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:24]}.json"
+    try:
+        made = AutoTokenizer.from_pretrained(folder).backend_tokenizer.to_str()
+    except (OSError, ValueError, AttributeError, ImportError) as error:
+        raise RetrieverError(f"{folder}: {TOKENIZER} is missing and could not be made ({str(error)[:200]})") from error
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.write_text(made, encoding="utf-8")
+    return place
+
+
+def _describe(stated: dict[str, Any], name: str, licence: str, config: NetworkConfig) -> Origin:
+    """Prefixes, widths and notices of a model by what its files say of it."""
+    origin = Origin(
+        name=name, licence=licence, max_tokens=config.max_tokens, pad_token_id=int(stated.get("pad_token_id") or 0)
+    )
+    named = f"{name} {stated.get('_name_or_path', '')}".lower()
+    if "DramaModel" in (stated.get("architectures") or []):
+        dims = (config.dim, *(width for width in _DRAMA_DIMS if width < config.dim))
+        return replace(
+            origin,
+            query_prefix="Query: ",
+            dims=dims,
+            max_tokens=min(8192, config.max_tokens),
+            licence=licence or "CC-BY-NC-4.0",
+            notices=(_DRAMA_NOTICE, _LLAMA_NOTICE),
+        )
+    if "e5" in named and isinstance(config, BidirectionalConfig):
+        return replace(origin, query_prefix="query: ", passage_prefix="passage: ", licence=licence or "MIT")
+    if isinstance(config, BidirectionalConfig):
+        return origin
+    notices = {"gemma3": (_GEMMA_NOTICE,), "llama": (_LLAMA_NOTICE,) if "llama" in named else ()}
+    return replace(origin, query_prefix="Query: ", notices=notices.get(config.family, ()))
+
+
+def _read_special(folder: Path, stated: dict[str, Any]) -> dict[str, Any]:
+    """The configuration, with the padding token's id looked up where only its text is given."""
+    if stated.get("pad_token_id") is not None or not (folder / TOKENIZER).is_file():
+        return stated
+    settings = _read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
+    special = _read_json(folder / "special_tokens_map.json") if (folder / "special_tokens_map.json").is_file() else {}
+    pad = settings.get("pad_token") or special.get("pad_token") or settings.get("eos_token") or special.get("eos_token")
+    if not pad:
+        return stated
+    from tokenizers import Tokenizer
+
+    content = pad["content"] if isinstance(pad, dict) else pad
+    return stated | {"pad_token_id": Tokenizer.from_file(str(folder / TOKENIZER)).token_to_id(content)}
+
+
+def _read_licence(folder: Path) -> str:
+    """The licence that the front matter of the model's README names."""
+    card = folder / "README.md"
+    found = re.search(r"^license:\s*(\S+)\s*$", _read_text(card), re.MULTILINE) if card.is_file() else None
+    return found[1] if found else ""
+
+
+def _read_text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace").strip()
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        stated = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RetrieverError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(stated, dict):
+        raise RetrieverError(f"{path}: must hold a JSON object")
+    return stated

@@ -1,0 +1,54 @@
+"""Owns the comparison of training texts with the texts of evaluation sets, by the ids of their normalised words."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+from drama_app.errors import UsageError
+from trainer.records import Passage, iterate_lines, text_id
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
+"""No evaluation set."""
+
+
+def collect_ids(sets: Path) -> dict[str, str]:
+    """The id of every query and passage of the sets at or below a folder, and the set that holds it.
+
+    Raises:
+        UsageError: There is no set, or a line is not JSON.
+    """
+    found: dict[str, str] = {}
+    folders = sorted(path.parent for path in sets.rglob("queries.jsonl"))
+    if not folders:
+        raise UsageError(f"{sets}: no test set found (a folder with corpus.jsonl and queries.jsonl)")
+    for path in (folder / name for folder in folders for name in ("queries.jsonl", "corpus.jsonl")):
+        for number, line in iterate_lines(path):
+            try:
+                row = json.loads(line)
+                title, text = str(row.get("title") or ""), str(row["text"])
+            except (ValueError, KeyError, AttributeError) as error:
+                raise UsageError(f"{path}, line {number}: is no row of a test set") from error
+            for form in {text, f"{title}\n{text}"}:
+                found.setdefault(text_id(form), path.parent.name)
+    return found
+
+
+def is_evaluated(passage: Passage, evaluation: Mapping[str, str]) -> bool:
+    """Whether a passage is in an evaluation set, with its title or without."""
+    return passage.id in evaluation or (bool(evaluation) and text_id(passage.embedded) in evaluation)
+
+
+def refuse_overlap(ids: Iterable[str], evaluation: Mapping[str, str], what: str) -> None:
+    """Stop where training data and evaluation sets share a text.
+
+    Raises:
+        UsageError: They do; the text says how many and in which set first.
+    """
+    shared = [each for each in ids if each in evaluation]
+    if shared:
+        raise UsageError(
+            f"{what}: {len(shared)} texts are also in evaluation sets (the first in '{evaluation[shared[0]]}'), so "
+            "that figures on them would mean nothing; build passages and groups again with these sets named, which "
+            "leaves such texts out"
+        )

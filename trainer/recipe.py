@@ -1,0 +1,288 @@
+"""What a run is to do: a frozen dataclass a stage, read from TOML and saved beside each artifact.
+
+It holds numbers and checks them; it knows nothing of how a stage uses them.
+"""
+
+import json
+import tomllib
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, TypeVar, get_type_hints
+
+from drama_app.errors import UsageError
+
+Stage = TypeVar("Stage")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorpusRecipe:
+    """From texts to passages."""
+
+    least_characters: int = 60
+    """Shorter passages are left out; a third of it for scripts without spaces."""
+    most_characters: int = 2400
+    """Longer ones are cut."""
+    passage_tokens: int = 256
+    """Size of the passages that whole documents are cut into, in the app's estimated tokens."""
+    near_duplicate: float = 0.8
+    """Share of common five-character sequences from which two passages are one; 1 compares exact texts only."""
+    languages: tuple[str, ...] = ()
+    """Only these; empty is all."""
+    most_a_language: int = 0
+    """Passages a language, the first ones; 0 is all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AugmentRecipe:
+    """From passages to queries."""
+
+    kinds: tuple[str, ...] = ("crop", "question")
+    queries: int = 20_000
+    """How many generated queries to write at most; 0 writes none."""
+    crops: int = 100_000
+    temperature: float = 0.8
+    top_p: float = 0.9
+    most_tokens: int = 64
+    """Tokens of one generated query."""
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MineRecipe:
+    """From queries to training groups.
+
+    Ranks count from 1, among passages in the language of the query's own; they are those for a million passages and
+    are scaled down for fewer.
+    """
+
+    positives: int = 10
+    """Ranks 1 to this may answer a query that was made from a passage."""
+    positive_margin: float = 0.1
+    """A neighbour that answers lies at most this far (cosine) below the query's own passage."""
+    first_negative: int = 31
+    negatives: int = 20
+    """How many hard negatives to take from there on."""
+    margin: float = 0.05
+    """A negative's cosine lies at least this far below the best positive's."""
+    same_passage: float = 0.95
+    """A passage whose cosine with a positive is higher says the same and is no negative."""
+    round_trip: int = 20
+    """A query's own passage must come back within this rank, or the query is left out; 0 takes any."""
+    depth: int = 200
+    """Ranks that are looked at for all this."""
+    block: int = 8192
+    """Passages scored at a time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneRecipe:
+    """From an LLM to a compact backbone. A shape of 0 keeps the backbone's."""
+
+    method: str = "importance"
+    """"learned", "importance", "last-layers" or "none"."""
+    layers: int = 0
+    heads: int = 0
+    ffn_size: int = 0
+    hidden_size: int = 0
+    vocabulary: int = 0
+    """Tokens to keep."""
+    mask_steps: int = 200
+    continue_steps: int = 400
+    batch: int = 16
+    length: int = 128
+    learning_rate: float = 1e-4
+    mask_learning_rate: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainRecipe:
+    """The contrastive stage."""
+
+    steps: int = 500
+    batch: int = 64
+    """Queries a step, over all processes."""
+    hard_negatives: int = 3
+    """A query's own, a step."""
+    query_tokens: int = 64
+    passage_tokens: int = 256
+    query_prefix: str = "Query: "
+    passage_prefix: str = ""
+    temperature: float = 0.04
+    widths: tuple[int, ...] = ()
+    """Matryoshka prefixes, the full width first; empty is the full width alone."""
+    width_weights: tuple[float, ...] = ()
+    """One a width; empty weighs them alike."""
+    reverse: float = 0.0
+    """Weight of the loss from passage to query; 0 is the paper's."""
+    margin: float = 0.1
+    """A passage whose cosine lies this far above the positive's is taken for a missed answer; 0 or less keeps all."""
+    learning_rate: float = 4e-5
+    final_rate: float = 0.02
+    """Share of the learning rate that is left at the end."""
+    warmup: int = 50
+    weight_decay: float = 0.01
+    clip: float = 1.0
+    freeze_tokens: bool = False
+    """Leave the token table as it is."""
+    same_language: float = 0.7
+    """Share of steps whose queries are all of one language."""
+    language_exponent: float = 0.5
+    """A language is drawn in proportion to its groups to the power of this: 1 as they are, 0 alike."""
+    mixture: MappingProxyType[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    """Share of each kind of group; kinds that are not named are left out, no names at all take them by count."""
+    chunk_tokens: int = 8192
+    """Tokens, padding included, that pass through the network at a time."""
+    keep_tokens: int = 16_384
+    """Tokens whose activations are kept; what a batch has beyond is computed twice, which saves their memory."""
+    embedding_weight: float = 0.0
+    """Distillation: matching the teacher's embeddings."""
+    score_weight: float = 0.0
+    """Distillation: matching the teacher's scores."""
+    score_temperature: float = 0.04
+    spread: float = 0.0
+    """Weight of the regulariser that spreads embeddings over the sphere."""
+    save_every: int = 100
+    keep_checkpoints: int = 3
+    must_learn_by: int = 200
+    """The loss must lie below its start by this step; 0 does not look."""
+    average: int = 3
+    """Checkpoints whose weights are averaged at the end; 1 takes the last."""
+    start_share: float = 0.0
+    """Share of the starting weights in the result."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch", "query_tokens", "passage_tokens", "chunk_tokens", "save_every", "average"):
+            _require(getattr(self, name) >= 1, name, "must be 1 or more")
+        _require(self.temperature > 0 and self.score_temperature > 0, "temperature", "must be above 0")
+        _require(self.learning_rate > 0, "learning_rate", "must be above 0")
+        _require(0 <= self.same_language <= 1, "same_language", "must be from 0 to 1")
+        _require(0 <= self.start_share < 1, "start_share", "must be 0 or more and below 1")
+        alike = len(self.width_weights) in (0, len(self.widths))
+        _require(alike, "width_weights", "needs one weight for each of 'widths'")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateRecipe:
+    """Measuring what was made."""
+
+    limit_queries: int = 0
+    """Queries a set; 0 is all."""
+    widths: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportRecipe:
+    """From a checkpoint to a retriever folder."""
+
+    table_bits: int = 4
+    largest_loss: float = 0.01
+    """nDCG@10 that no language may lose against fp32."""
+    widths: tuple[int, ...] = ()
+    default_width: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """A whole run."""
+
+    name: str = "custom"
+    corpus: CorpusRecipe = CorpusRecipe()
+    augment: AugmentRecipe = AugmentRecipe()
+    mine: MineRecipe = MineRecipe()
+    prune: PruneRecipe = PruneRecipe()
+    train: TrainRecipe = field(default_factory=TrainRecipe)
+    evaluate: EvaluateRecipe = EvaluateRecipe()
+    export: ExportRecipe = ExportRecipe()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a recipe.
+
+    Raises:
+        UsageError: The file cannot be read or says something that no stage understands; the text names the key.
+    """
+    try:
+        with path.open("rb") as stream:
+            content = tomllib.load(stream)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: is no TOML ({error})") from error
+    return _build(Recipe, {"name": path.stem} | content, str(path))
+
+
+def save_recipe(recipe: Recipe, path: Path) -> None:
+    """Write a recipe with every value, so that `read_recipe` gives the same one back."""
+    lines = [f"name = {_show(recipe.name)}"]
+    for section in fields(recipe):
+        stage = getattr(recipe, section.name)
+        if is_dataclass(stage):
+            lines += ["", f"[{section.name}]"]
+            lines += [f"{key.name} = {_show(getattr(stage, key.name))}" for key in fields(stage)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
+
+
+def describe(stage: object) -> dict[str, Any]:
+    """The values of a stage as JSON has them, to be kept beside what was made by it."""
+    values = {key.name: getattr(stage, key.name) for key in fields(stage)}  # type: ignore[arg-type]
+    plain = {name: dict(value) if isinstance(value, MappingProxyType) else value for name, value in values.items()}
+    described: dict[str, Any] = json.loads(json.dumps(plain))
+    return described
+
+
+def _require(condition: bool, key: str, text: str) -> None:
+    if not condition:
+        raise ValueError(f"'{key}' {text}")
+
+
+def _build(kind: type[Stage], content: dict[str, Any], place: str) -> Stage:
+    wanted = get_type_hints(kind)
+    values = {}
+    for key, value in content.items():
+        if key not in wanted:
+            raise UsageError(f"{place}: '{key}' is not known here; known: {', '.join(wanted)}")
+        values[key] = _convert(value, wanted[key], f"{place}: '{key}'")
+    try:
+        return kind(**values)
+    except ValueError as error:
+        raise UsageError(f"{place}: {error}") from error
+
+
+def _convert(value: Any, wanted: Any, place: str) -> Any:
+    if is_dataclass(wanted) and isinstance(wanted, type):
+        if not isinstance(value, dict):
+            raise UsageError(f"{place} must be a table")
+        return _build(wanted, value, f"{place.rpartition(': ')[0]}: [{place.rpartition(': ')[2][1:-1]}]")
+    if wanted is float and type(value) is int:
+        return float(value)
+    if wanted == tuple[str, ...]:
+        return _convert_list(value, str, place)
+    if wanted in (tuple[int, ...], tuple[float, ...]):
+        return _convert_list(value, wanted.__args__[0], place)
+    if wanted == MappingProxyType[str, float]:
+        if not isinstance(value, dict):
+            raise UsageError(f"{place} must be a table of shares")
+        return MappingProxyType({key: _convert(share, float, f"{place}, '{key}'") for key, share in value.items()})
+    if type(value) is not wanted:
+        raise UsageError(f"{place} must be {_NAMES[wanted]}, not {value!r}")
+    return value
+
+
+def _convert_list(value: Any, kind: type, place: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise UsageError(f"{place} must be a list, not {value!r}")
+    return tuple(_convert(each, kind, f"each of {place}") for each in value)
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, MappingProxyType):
+        return "{" + ", ".join(f"{json.dumps(key)} = {share}" for key, share in value.items()) + "}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_show(each) for each in value) + "]"
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str | bool) else repr(value)
+
+
+_NAMES = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}

@@ -1,0 +1,1 @@
+"""The contrastive stage: data, loss, gradient caching, the loop around them and the averaging of its checkpoints."""

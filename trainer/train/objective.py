@@ -1,0 +1,134 @@
+"""Owns the sum that a step minimises: contrastive loss, its reverse, distillation and spread, in blocks of queries.
+
+It weighs the losses of `loss.py` by the recipe and knows nothing of the network. Shapes as there.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from trainer.recipe import TrainRecipe
+from trainer.train.data import Batch, TeacherVectors
+from trainer.train.loss import contrastive_losses, embedding_losses, find_competitors, score_losses, spread_losses
+
+_BLOCK = 256
+"""Queries whose scores are held at a time: 16 MB for each width with 16,384 passages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Targets:
+    """A batch as tensors, with what its embeddings are compared with."""
+
+    positives: Tensor
+    competes: Tensor
+    teacher_queries: Tensor | None = None
+    teacher_passages: Tensor | None = None
+
+
+def prepare_targets(batch: Batch, teacher: TeacherVectors | None, device: torch.device) -> Targets:
+    """Move a batch to the device."""
+    positives = torch.from_numpy(batch.positives).to(device)
+    competes = find_competitors(
+        torch.from_numpy(batch.query_kinds).to(device),
+        torch.from_numpy(batch.passages).to(device),
+        positives,
+        torch.from_numpy(batch.answers).to(device),
+    )
+    if teacher is None:
+        return Targets(positives=positives, competes=competes)
+    return Targets(
+        positives=positives,
+        competes=competes,
+        teacher_queries=torch.as_tensor(teacher.queries[batch.lines], dtype=torch.float32, device=device),
+        teacher_passages=torch.as_tensor(teacher.passages[batch.passages], dtype=torch.float32, device=device),
+    )
+
+
+def backward_loss(
+    embeddings: Tensor,
+    targets: Targets,
+    recipe: TrainRecipe,
+    share: slice,
+    project_up: Callable[[Tensor], Tensor] | None,
+) -> Tensor:
+    """Call backward on a share of the queries of a batch; the shares of all processes add up to the batch's loss.
+
+    Args:
+        embeddings: [B + P, D], queries first.
+        targets: Of the batch.
+        recipe: Weights of the losses.
+        share: Which queries.
+        project_up: From width D to the teacher's, if embeddings are matched.
+
+    Returns:
+        Sums over the share, divided by the whole batch: loss, contrastive part, queries whose positive is the best of
+        their competitors; float [3], no gradient.
+    """
+    count = len(targets.positives)
+    sums = torch.zeros(3, device=embeddings.device)
+    for start in range(share.start, share.stop, _BLOCK):
+        rows = slice(start, min(start + _BLOCK, share.stop))
+        contrastive = _contrast(embeddings, targets, recipe, rows)
+        loss = contrastive + _regularise(embeddings, targets, recipe, rows)
+        if project_up and recipe.embedding_weight:
+            loss = loss + recipe.embedding_weight * _imitate(embeddings, targets, rows, project_up)
+        (loss.sum() / count).backward()  # type: ignore[no-untyped-call]
+        right = _count_right(embeddings.detach(), targets, rows)
+        sums += torch.stack([loss.detach().sum(), contrastive.detach().sum(), right]) / count
+    return sums
+
+
+def _contrast(embeddings: Tensor, targets: Targets, recipe: TrainRecipe, rows: slice) -> Tensor:
+    count = len(targets.positives)
+    queries, passages = embeddings[:count], embeddings[count:]
+    positives = targets.positives[rows]
+    losses = contrastive_losses(
+        queries[rows], passages, positives, targets.competes[rows], temperature=recipe.temperature,
+        widths=recipe.widths, weights=recipe.width_weights, margin=recipe.margin,
+    )  # fmt: skip
+    if not recipe.reverse:
+        return losses
+    own = torch.arange(rows.start, rows.stop, device=positives.device)
+    backwards = contrastive_losses(
+        passages[positives], queries, own, targets.competes[:, positives].T, temperature=recipe.temperature,
+        widths=recipe.widths, weights=recipe.width_weights, margin=recipe.margin,
+    )  # fmt: skip
+    return losses + recipe.reverse * backwards
+
+
+def _regularise(embeddings: Tensor, targets: Targets, recipe: TrainRecipe, rows: slice) -> Tensor:
+    """Score matching and spread: float [rows]."""
+    count = len(targets.positives)
+    queries, passages = embeddings[:count], embeddings[count:]
+    losses = embeddings.new_zeros(rows.stop - rows.start)
+    if recipe.score_weight and targets.teacher_queries is not None and targets.teacher_passages is not None:
+        losses = losses + recipe.score_weight * score_losses(
+            (queries[rows], passages), (targets.teacher_queries[rows], targets.teacher_passages),
+            targets.competes[rows], temperature=recipe.score_temperature,
+        )  # fmt: skip
+    if recipe.spread:
+        own = torch.arange(rows.start, rows.stop, device=embeddings.device)
+        positives = targets.positives[rows]
+        spread = spread_losses(queries[rows], queries, own) + spread_losses(passages[positives], passages, positives)
+        losses = losses + recipe.spread * spread
+    return losses
+
+
+def _imitate(embeddings: Tensor, targets: Targets, rows: slice, project_up: Callable[[Tensor], Tensor]) -> Tensor:
+    """Embedding matching of queries and their positives: float [rows]."""
+    count = len(targets.positives)
+    assert targets.teacher_queries is not None and targets.teacher_passages is not None
+    positives = targets.positives[rows]
+    return embedding_losses(embeddings[:count][rows], targets.teacher_queries[rows], project_up) + embedding_losses(
+        embeddings[count:][positives], targets.teacher_passages[positives], project_up
+    )
+
+
+@torch.no_grad()
+def _count_right(embeddings: Tensor, targets: Targets, rows: slice) -> Tensor:
+    count = len(targets.positives)
+    unit = torch.nn.functional.normalize(embeddings, dim=-1)
+    scores = (unit[:count][rows] @ unit[count:].T).masked_fill(~targets.competes[rows], -2.0)
+    return (scores.argmax(1) == targets.positives[rows]).sum()
