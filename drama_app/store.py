@@ -371,10 +371,12 @@ def _wanted(vectors: bool) -> list[str]:
 
 def _hold_phrases(rows: "pa.Table", asked: keywords.KeywordQuery) -> "pa.Table":
     """The rows that hold every quoted phrase."""
+    import pyarrow as pa
+
     words = keywords.parse_query(" ".join(asked.phrases)).words
     # Looking for the words first spares nine tenths of the folding: 20 ms in place of 170.
     held = [
         holds_all(words, terms) and asked.phrases_stand_in(f"{heading} {text}")
         for terms, heading, text in zip(*_columns(rows, "terms", "heading", "text"), strict=True)
     ]
-    return rows.filter(held)
+    return rows.filter(pa.array(held, pa.bool_()))  # of no rows the type cannot be told

@@ -146,6 +146,11 @@ def test_no_query_is_taken_for_code(passages: PassageStore, query: str) -> None:
     assert passages.count() == 3
 
 
+def test_a_phrase_whose_words_stand_nowhere_finds_nothing(passages: PassageStore) -> None:
+    """A quoted phrase without any match is no error."""
+    assert passages.keywords('"zebra quagga"', limit=10) == []
+
+
 def test_a_quoted_phrase_is_demanded(passages: PassageStore) -> None:
     """Passages with the words in another order are left out."""
     passages.add(

@@ -131,7 +131,7 @@ def run(arguments: argparse.Namespace) -> None:
         held = size
         text_mb = sum(len(rows[place % len(rows)]["text"].encode()) for place in range(size)) / 1e6
         command = [sys.executable, "-m", "tests.bench.queries", "--measure"]
-        done = subprocess.run(command, input=json.dumps(questions), capture_output=True, text=True, check=True)
+        done = subprocess.run(command, input=json.dumps(questions), stdout=subprocess.PIPE, text=True, check=True)
         figures = json.loads(done.stdout)
         figures |= {"cold_seconds": measure_cold(questions[0]), "store_seconds": seconds}
         figures["index_mb_per_text_mb"] = figures["index_mb"] / text_mb
