@@ -1,1 +1,0 @@
-"""Makes queries from passages, by cropping and by a local LLM, and orders passages by one."""
