@@ -8,6 +8,7 @@ number read. `add` and `remove` are each atomic; a killed process leaves the las
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -53,6 +54,10 @@ _WITH_TEXT = 100
 _PHRASE_FACTOR = 10
 """A quoted phrase is looked for in this many times the limit."""
 _COMMON_TERMS = "common_terms.json"
+
+
+_DRAWN = 4
+"""Passages drawn for each one of a sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +140,26 @@ class PassageStore:
         return set(self.counts())
 
     def sample(self, size: int) -> "Vectors":
-        """Vectors [up to size, dim] of passages spread evenly over the table, for statistics."""
+        """Vectors [up to size, dim] of passages spread over the table and its documents, for statistics.
+
+        One log of 7,000 passages among 160 documents made passages look so alike that two of sixty good answers
+        counted as none: the first passages drawn of each document go before its second ones, and so on.
+        """
+        drawn = size * _DRAWN
 
         def take(table: Any) -> "pa.Table":
             count = table.count_rows()  # here, so that a second try counts again what a writer has removed meanwhile
-            places = {place * count // size for place in range(size)} if count > size else range(count)
-            return table.take_offsets(sorted(places)).select(["vector"]).to_arrow()
+            places = {place * count // drawn for place in range(drawn)} if count > drawn else range(count)
+            return table.take_offsets(sorted(places)).select(["document", "vector"]).to_arrow()
 
-        return passage_table.matrix_of(self._read(take)["vector"], self._dim)
+        rows = self._read(take)
+        seen: Counter[int] = Counter()
+        turns = []
+        for place, document in enumerate(rows["document"].to_pylist()):
+            turns.append((seen[document], place))
+            seen[document] += 1
+        chosen = sorted(place for _, place in sorted(turns)[:size])
+        return passage_table.matrix_of(rows.take(chosen)["vector"], self._dim)
 
     def counts(self) -> dict[int, int]:
         """Passages a document, for every document that has any."""

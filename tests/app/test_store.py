@@ -151,6 +151,17 @@ def test_a_phrase_whose_words_stand_nowhere_finds_nothing(passages: PassageStore
     assert passages.keywords('"zebra quagga"', limit=10) == []
 
 
+def test_a_sample_is_of_many_documents(passages: PassageStore) -> None:
+    """One document of hundreds of passages does not crowd the others out of a sample."""
+    passages.add(1, [passage("log line", number) for number in range(300)], np.tile(vectors(1), (300, 1)))
+    for number in range(2, 10):
+        passages.add(number, [passage("letter", place) for place in range(12)], np.tile(vectors(number), (12, 1)))
+
+    sample = passages.sample(10)
+
+    assert len(np.unique(sample.round(3), axis=0)) >= 6
+
+
 def test_a_quoted_phrase_is_demanded(passages: PassageStore) -> None:
     """Passages with the words in another order are left out."""
     passages.add(
