@@ -38,6 +38,10 @@ def save(svg: str, name: str) -> None:
     """Writes a picture without the web font that Textual links: nothing is fetched by who looks at it."""
     FOLDER.mkdir(exist_ok=True)
     text = re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL)
+    # Where the clone lies on this machine is nobody's business; without its set width the rest of the line moves up.
+    for place, shown in ((str(ROOT), "~/drama"), (os.environ["DRAMA_APP_HOME"] + "/config", "~/.config/drama-app")):
+        text = re.sub(r' textLength="[^"]*"([^>]*>[^<]*' + re.escape(place) + ")", r"\1", text)
+        text = text.replace(place, shown)
     (FOLDER / f"{name}.svg").write_text("\n".join(line.rstrip() for line in text.splitlines()) + "\n", encoding="utf-8")
 
 
