@@ -61,11 +61,16 @@ def as_sql(filters: Filters) -> tuple[list[str], list[object]]:
         values += [*types, *types]
     if filters.since is not None:
         conditions.append("mtime_ns >= ?")
-        values.append(int(filters.since * 1e9))
+        values.append(_nanoseconds(filters.since))
     if filters.until is not None:
         conditions.append("mtime_ns <= ?")
-        values.append(int(filters.until * 1e9))
+        values.append(_nanoseconds(filters.until))
     return conditions, values
+
+
+def _nanoseconds(seconds: float) -> int:
+    """As SQLite can hold it: its integers end in the year 2262."""
+    return max(-(2**63), min(2**63 - 1, int(seconds * 1e9)))
 
 
 def marks(values: Sequence[object]) -> str:

@@ -35,6 +35,7 @@ from drama_app.tui.messages import (
     SyncEnded,
     WorkEnded,
 )
+from drama_app.tui.palette import list_commands
 from drama_app.tui.removal import Removals
 from drama_app.tui.screens.activity import ActivityScreen
 from drama_app.tui.screens.help import HelpScreen
@@ -72,12 +73,13 @@ class DramaApp(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", priority=True),
         Binding("question_mark", "help", "Help", id="app.help_outside_fields", show=False),
-        Binding("f2", "show_mode('search')", "Search", id="app.search", priority=True, show=False),
-        Binding("f3", "show_mode('library')", "Library", id="app.library", priority=True, show=False),
-        Binding("f4", "show_mode('activity')", "Activity", id="app.activity", priority=True, show=False),
-        Binding("f5", "show_mode('model')", "Model", id="app.model", priority=True, show=False),
+        *(
+            Binding(key.lower(), f"show_mode('{name}')", title, id=f"app.{name}", priority=True, show=False)
+            for name, (key, title) in SCREENS.items()
+        ),
         Binding("ctrl+g", "jump", "Jump", id="app.jump", priority=True, show=False),
         Binding("ctrl+p", "command_palette", "Palette", id="app.palette", priority=True),
+        Binding("ctrl+z", "suspend_process", "To the background", id="app.suspend", priority=True, show=False),
         Binding("ctrl+q", "quit", "Quit", id="app.quit", priority=True, show=False),
     ]
 
@@ -117,6 +119,8 @@ class DramaApp(App[None]):
         self.theme = self.ui.theme if self.ui.theme in self.available_themes else self._wanted_theme()
         self.theme_changed_signal.subscribe(self, self._keep_theme)
         self.set_keymap(dict(self.settings.keys))
+        # What was drawn before Ctrl+Z is gone after it.
+        self.app_resume_signal.subscribe(self, lambda _: self.call_later(self.refresh, layout=True))
         self.switch_mode(self.ui.screen if self.ui.screen in SCREENS else "search")
         self.open_library()
 
@@ -360,25 +364,8 @@ class DramaApp(App[None]):
             self.push_screen(JumpScreen(self.screen))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Every action that works now, for the palette, and the themes."""
-        for _, binding, enabled, _ in screen.active_bindings.values():
-            if enabled and binding.description and binding.action != "command_palette":
-                action = binding.action
-                yield SystemCommand(
-                    binding.description, f"key {binding.key}", lambda action=action: self.call_later(self._act, action)
-                )
-        for name, (_, title) in SCREENS.items():
-            yield SystemCommand(f"Go to {title}", "screen", lambda name=name: self.action_show_mode(name))
-        for theme in THEMES:
-            yield SystemCommand(
-                f"Theme: {theme.name.removeprefix('drama-')}", "look", lambda n=theme.name: self._set(n)
-            )
-
-    async def _act(self, action: str) -> None:
-        await self.run_action(action, default_namespace=self.screen.focused or self.screen)
-
-    def _set(self, theme: str) -> None:
-        self.theme = theme
+        """Every action that works now, for the palette."""
+        yield from list_commands(self, screen)
 
     # --- the unexpected --------------------------------------------------------------------------------------
 

@@ -54,6 +54,7 @@ def test_filters_match_by_folder_type_and_time(manifest: Manifest) -> None:
     assert manifest.matching(Filters(languages=("de",))) is None
     assert manifest.matching(Filters(folders=(Path("/a"),))) == {old}
     assert manifest.matching(Filters(types=(".TXT",))) == {new}
+    assert manifest.matching(Filters(since=4e10, until=9e11)) == set()
     assert manifest.matching(Filters(types=("markdown", "txt"))) == {old, new}
     assert manifest.matching(Filters(since=150)) == {new}
     assert manifest.matching(Filters(until=150, folders=(Path("/b"),))) == set()

@@ -441,7 +441,7 @@ async def test_nothing_found_suggests_what_may_help(app: DramaApp) -> None:
 def copied(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What was copied."""
     copied: list[str] = []
-    monkeypatch.setattr("drama_app.tui.clipboard.copy", lambda _, text: copied.append(text) or "Copied")
+    monkeypatch.setattr("drama_app.tui.clipboard.copy", lambda _, text, *what: copied.append(text) or "Copied")
     return copied
 
 

@@ -113,10 +113,11 @@ def _name_place(node: DOMNode, binding: Binding, screen: Screen[Any]) -> str:
 
 def _show_group(title: str, rows: list[tuple[str, str, str]]) -> Content:
     width = max(cell_len(keys) for keys, _, _ in rows) + 2
+    widest = max(cell_len(description) for _, description, _ in rows) + 2
     lines = [Content.styled(title, "bold $primary")]
     for keys, description, name in rows:
         gap = " " * (width - cell_len(keys))
-        after = " " * max(2, 34 - cell_len(description))
+        after = " " * (widest - cell_len(description))
         lines.append(
             Content.assemble(
                 ("  " + keys, "bold"), gap, description, (after + name, "$foreground-muted") if name else ""

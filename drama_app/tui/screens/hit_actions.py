@@ -153,19 +153,19 @@ class HitActions(Screen[None]):
         """Copies the path, or those that were selected, a line each."""
         paths = "\n".join(str(hit.path) for hit in self.meant)
         if paths:
-            self._try(lambda: clipboard.copy(self.app, paths))
+            self._try(lambda: clipboard.copy(self.app, paths, "the path"))
 
     def action_copy_passage(self) -> None:
         """Copies the text of the passage."""
         passage = self.passage
         if passage is not None:
-            self._try(lambda: clipboard.copy(self.app, passage.text))
+            self._try(lambda: clipboard.copy(self.app, passage.text, "the passage"))
 
     def action_cite(self) -> None:
         """Copies a citation of the passage, or of all that were selected."""
         cited = self.meant
         if len(cited) == 1:
-            self._try(lambda: clipboard.copy(self.app, citation.cite(cited[0], self.passage)))
+            self._try(lambda: clipboard.copy(self.app, citation.cite(cited[0], self.passage), "the citation"))
         elif cited:
             text = "\n".join(citation.cite(hit, hit.passages[0] if hit.passages else None) for hit in cited)
             self._try(lambda: clipboard.copy(self.app, text))

@@ -20,7 +20,7 @@ class JumpScreen(ModalScreen[None]):
     DEFAULT_CSS = """
     JumpScreen {
         & > .jump-label {
-            position: absolute; width: 3; height: 1; background: $accent; color: $background; text-style: bold reverse;
+            position: absolute; width: 3; height: 1; background: $accent; color: $background; text-style: bold;
         }
     }
     """
@@ -41,7 +41,7 @@ class JumpScreen(ModalScreen[None]):
             while any(place.overlaps(other) for other in taken):
                 place = place.translate((WIDTH + 1, 0))
             taken.append(place)
-            label = Static(f" {letter} ", classes="jump-label", id=f"jump-{letter}", markup=False)
+            label = Static(f"[{letter}]", classes="jump-label", id=f"jump-{letter}", markup=False)
             label.styles.offset = (place.x, place.y)
             self.targets[letter] = widget
             yield label

@@ -35,9 +35,11 @@ def describe_document(
             (first, "bold"), " " * max(2, width - cell_len(first) - cell_len(hits)) if hits else "", (hits, "$accent")
         )
     ]
-    if not is_low:
+    place = _describe_place(passage, pages)
+    if not is_low or not place:
         lines.append(Content.styled(_describe_file(hit, passage, width), "$foreground-muted"))
-    lines.append(Content.styled(cut_end(_describe_place(passage, pages), width), "$foreground-muted"))
+    if not is_low or place:
+        lines.append(Content.styled(cut_end(place, width), "$foreground-muted"))
     return Content("\n").join(lines)
 
 
