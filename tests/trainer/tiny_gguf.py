@@ -10,7 +10,7 @@ _WIDTH, _FEED_FORWARD, _HEADS, _LAYERS = 32, 32, 2, 2
 
 
 def make_tiny_gguf(path: Path, *, template: str = "", causal: bool = True) -> Path:
-    """A llama of 32 columns and two layers with a vocabulary of bytes, about 110 kB; `template` makes it a chat model."""
+    """A llama of 32 columns and two layers over bytes, 130 kB; `template` makes it a chat model."""
     from gguf import GGUFWriter, TokenType
 
     writer = GGUFWriter(str(path), "llama")

@@ -1,0 +1,193 @@
+"""Owns text generation by an OpenAI-compatible endpoint, such as vLLM or llama.cpp's server on the user's network.
+
+It sends prompts to the URL that the user named and to nothing else. Chat where the model has a template, plain
+completion where it has none.
+"""
+
+import http.client
+import json
+import logging
+import os
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import Any
+
+from drama_app.errors import UsageError
+from trainer.augment.llm import Prompt, Sampling, Usage, cut_output
+
+KEY = "DRAMA_LLM_KEY"
+"""Environment variable with the endpoint's key, if it wants one."""
+
+_TRIES = 6
+_FIRST_WAIT = 0.5
+"""Seconds before the second try; doubled each time, 15 s altogether: enough for a server that restarts a worker."""
+_LONGEST_WAIT = 60.0
+_BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+_NO_CHAT = frozenset({400, 404, 405, 422, 500, 501})
+"""What servers answer to a chat where the model has no template, or the path is not there."""
+
+log = logging.getLogger(__name__)
+
+
+class _RefusedError(Exception):
+    """The endpoint answered with an error that another try will not change."""
+
+    def __init__(self, code: int, said: str) -> None:
+        super().__init__(said)
+        self.code = code
+
+
+def open_endpoint(
+    url: str, model: str = "", *, concurrency: int = 16, timeout: float = 120.0, first_wait: float = _FIRST_WAIT
+) -> "Endpoint":
+    """Reach an endpoint, find its model and whether it chats.
+
+    Args:
+        url: Its base, up to and including /v1.
+        model: Name of the model; "" takes the first one listed.
+        concurrency: Requests at a time.
+        timeout: Seconds for one request.
+        first_wait: Seconds before the second try of a request.
+
+    Raises:
+        UsageError: The URL is none, cannot be reached, lists no model, or does not write.
+    """
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"{url}: is no address of an endpoint; it looks like http://localhost:8000/v1")
+    endpoint = Endpoint(url.rstrip("/"), model, concurrency, timeout, first_wait)
+    try:
+        endpoint.probe()
+    except BaseException:
+        endpoint.close()
+        raise
+    return endpoint
+
+
+class Endpoint:
+    """A model behind an OpenAI-compatible HTTP interface. Seeds are sent; whether they are kept is the server's."""
+
+    def __init__(self, url: str, model: str, concurrency: int, timeout: float, first_wait: float) -> None:
+        self._url, self._model, self._timeout, self._first_wait = url, model, timeout, first_wait
+        self._concurrency = concurrency
+        self._workers = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
+        self._chats = True
+        self._usage, self._counting = Usage(), Lock()
+
+    @property
+    def name(self) -> str:
+        """The model and where it runs."""
+        return f"{self._model} at {self._url}"
+
+    @property
+    def batch(self) -> int:
+        """Prompts at a time: several rounds, so that one slow answer keeps nobody waiting for long."""
+        return 4 * self._concurrency
+
+    @property
+    def usage(self) -> Usage:
+        """Tokens so far, as the server counts them."""
+        return self._usage
+
+    def probe(self) -> None:
+        """Find the model, and whether it takes a chat or plain text.
+
+        Raises:
+            UsageError: Neither; the text has the server's words.
+        """
+        if not self._model:
+            listed = self._try("/models", None).get("data") or []
+            if not listed or not isinstance(listed[0], dict):
+                raise UsageError(f"{self._url}: lists no model; name one")
+            self._model = str(listed[0].get("id"))
+        prompt = Prompt(instruction="Say yes.", shots=(), ask="yes", labels=("Q", "A"))
+        try:
+            self._ask(prompt, Sampling(most_tokens=4), 0)
+        except _RefusedError as refusal:
+            if refusal.code not in _NO_CHAT:
+                raise UsageError(f"{self._url}: refuses to write ({refusal})") from refusal
+            self._chats = False
+            try:
+                self._ask(prompt, Sampling(most_tokens=4), 0)
+            except _RefusedError as second:
+                raise UsageError(f"{self._url}: '{self._model}' neither chats nor completes ({second})") from second
+
+    def write(self, prompts: Sequence[Prompt], sampling: Sampling, *, seeds: Sequence[int]) -> list[str]:
+        """One text for each prompt, in their order.
+
+        Raises:
+            UsageError: The endpoint refuses, or does not answer after several tries.
+        """
+        jobs = [
+            self._workers.submit(self._ask, prompt, sampling, seed)
+            for prompt, seed in zip(prompts, seeds, strict=True)
+        ]  # fmt: skip
+        try:
+            return [cut_output(job.result(), sampling.stop) for job in jobs]
+        except _RefusedError as refusal:
+            raise UsageError(f"{self._url}: refuses a prompt ({refusal})") from refusal
+        finally:
+            for job in jobs:
+                job.cancel()
+
+    def close(self) -> None:
+        """Let go of the threads."""
+        self._workers.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, prompt: Prompt, sampling: Sampling, seed: int) -> str:
+        content: dict[str, Any] = {
+            "model": self._model, "max_tokens": sampling.most_tokens, "temperature": sampling.temperature,
+            "top_p": sampling.top_p, "seed": seed & 0x7FFFFFFF,
+        }  # fmt: skip
+        if self._chats:
+            # No stop: a chat may begin with thoughts and empty lines, which are cut off here.
+            answer = self._try("/chat/completions", content | {"messages": prompt.as_messages()})
+        else:
+            answer = self._try("/completions", content | {"prompt": prompt.as_text(), "stop": [*sampling.stop]})
+        self._count(answer.get("usage"))
+        choices = answer.get("choices") or [{}]
+        first = choices[0] if isinstance(choices[0], dict) else {}
+        return str((first.get("message") or {}).get("content") or "" if self._chats else first.get("text") or "")
+
+    def _count(self, usage: Any) -> None:
+        if isinstance(usage, dict):
+            with self._counting:
+                self._usage.read += int(usage.get("prompt_tokens") or 0)
+                self._usage.written += int(usage.get("completion_tokens") or 0)
+
+    def _try(self, path: str, content: dict[str, Any] | None) -> dict[str, Any]:
+        wait = self._first_wait
+        for tries in range(1, _TRIES + 1):
+            try:
+                return self._send(path, content)
+            except urllib.error.HTTPError as error:
+                said = error.read(2000).decode("utf-8", "replace").strip() or error.reason
+                pause = error.headers.get("Retry-After", "")
+                error.close()
+                if error.code not in _BUSY or (error.code == 500 and tries > 1 and path != "/models"):
+                    raise _RefusedError(error.code, f"{error.code}: {said[:300]}") from error
+                problem, asked = f"{error.code}: {said[:300]}", float(pause) if pause.isdigit() else 0.0
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                problem, asked = str(getattr(error, "reason", "") or error), 0.0
+            if tries < _TRIES:
+                log.info("%s: %s; next try in %.1f s", self._url, problem, wait)
+                time.sleep(min(_LONGEST_WAIT, max(wait, asked)))
+                wait *= 2
+        raise UsageError(f"{self._url}: does not answer ({problem}) after {_TRIES} tries; is the server running?")
+
+    def _send(self, path: str, content: dict[str, Any] | None) -> dict[str, Any]:
+        headers = {"Content-Type": "application/json", "Accept": "application/json"}
+        if key := os.environ.get(KEY):
+            headers["Authorization"] = f"Bearer {key}"
+        body = None if content is None else json.dumps(content).encode()
+        request = urllib.request.Request(self._url + path, body, headers)  # noqa: S310  the scheme was checked
+        with urllib.request.urlopen(request, timeout=self._timeout) as reply:  # noqa: S310
+            answer = json.loads(reply.read())
+        if not isinstance(answer, dict):
+            raise ValueError("its answer is no JSON object")
+        return answer
