@@ -272,6 +272,8 @@ def _compare(
     seen: set[Path] = set()
     closed: list[Path] = []
     for found in scan(top, rules, stop=stop):
+        if isinstance(found, Skipped) and not os.path.lexists(found.path):
+            continue  # it went away during the walk: gone, not failed
         seen.add(found.path)
         if isinstance(found, Skipped):
             closed.append(found.path)
