@@ -145,6 +145,8 @@ class PassageStore:
         One log of 7,000 passages among 160 documents made passages look so alike that two of sixty good answers
         counted as none: the first passages drawn of each document go before its second ones, and so on.
         """
+        import pyarrow as pa
+
         drawn = size * _DRAWN
 
         def take(table: Any) -> "pa.Table":
@@ -153,13 +155,12 @@ class PassageStore:
             return table.take_offsets(sorted(places)).select(["document", "vector"]).to_arrow()
 
         rows = self._read(take)
-        seen: Counter[int] = Counter()
-        turns = []
+        seen, turns = Counter[int](), []
         for place, document in enumerate(rows["document"].to_pylist()):
             turns.append((seen[document], place))
             seen[document] += 1
         chosen = sorted(place for _, place in sorted(turns)[:size])
-        return passage_table.matrix_of(rows.take(chosen)["vector"], self._dim)
+        return passage_table.matrix_of(rows.take(pa.array(chosen, pa.int64()))["vector"], self._dim)
 
     def counts(self) -> dict[int, int]:
         """Passages a document, for every document that has any."""

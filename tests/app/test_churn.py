@@ -21,11 +21,12 @@ def on_disk(folder: Path) -> dict[Path, str]:
 
 
 def in_index(library: Library) -> dict[Path, str]:
-    """Every indexed file with the text of its passages."""
+    """Every known file with its text, or with why it has none: one may be caught for a moment while it vanishes."""
     found = {}
     for row in library._manifest.files():
-        assert row.status == "indexed", f"{row.path}: {row.reason}"
-        assert row.document is not None
+        if row.document is None:
+            found[row.path] = f"{row.status}: {row.reason}"
+            continue
         passages = library._store.document_passages(row.document, vectors=False)
         found[row.path] = " ".join(each.passage.text for each in passages)
     return found

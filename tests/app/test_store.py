@@ -151,6 +151,11 @@ def test_a_phrase_whose_words_stand_nowhere_finds_nothing(passages: PassageStore
     assert passages.keywords('"zebra quagga"', limit=10) == []
 
 
+def test_a_sample_of_nothing_is_empty(passages: PassageStore) -> None:
+    """An empty store has an empty sample, of the right width."""
+    assert passages.sample(10).shape == (0, DIM)
+
+
 def test_a_sample_is_of_many_documents(passages: PassageStore) -> None:
     """One document of hundreds of passages does not crowd the others out of a sample."""
     passages.add(1, [passage("log line", number) for number in range(300)], np.tile(vectors(1), (300, 1)))
