@@ -82,6 +82,7 @@ async def test_a_missing_folder_stands_out(app: DramaApp, files: Path, own_home:
         await until(pilot, lambda: app.library)
         assert app.library is not None
         app.library._manifest.mark_root(files, state="missing", device=None, synced=None)
+        app.refresh_status()  # the first reading may have come before the mark
         screen = await show(pilot)
         await until(pilot, lambda: "missing: unplugged?" in cells(screen))
 
