@@ -9,6 +9,7 @@ after it has reused its vectors.
 
 import hashlib
 import logging
+import os
 import stat
 import threading
 import time
@@ -50,7 +51,7 @@ class Tally:
     failed: list[Skipped] = field(default_factory=list)
     passed_over: int = 0
     unsettled: list[Path] = field(default_factory=list)
-    """Files that changed while they were read."""
+    """Files that changed or went while they were read."""
 
 
 class Pipeline:
@@ -167,7 +168,9 @@ class Pipeline:
                 if self._stop.is_set() or ready.abandoned:
                     break
                 job = self._jobs.pop(path)
-                if isinstance(outcome, ExtractionError):
+                if isinstance(outcome, ExtractionError) and not os.path.lexists(path):
+                    self._abandon(job)  # gone before it was read; its copies are not
+                elif isinstance(outcome, ExtractionError):
                     self._fail(job, outcome)
                 elif self._accept(job, outcome):
                     ready.put(job)
@@ -255,7 +258,7 @@ class Pipeline:
         return True
 
     def _abandon(self, job: Job) -> None:
-        """The file changed while it was read: what was read may be half of each state."""
+        """The file changed or went while it was read: what was read may be half of each state."""
         self.tally.unsettled += [each.found.path for each in self._close(job)]
 
     # --- settling --------------------------------------------------------------------------------------------

@@ -21,12 +21,11 @@ def on_disk(folder: Path) -> dict[Path, str]:
 
 
 def in_index(library: Library) -> dict[Path, str]:
-    """Every known file with its text, or with why it has none: one may be caught for a moment while it vanishes."""
+    """Every indexed file with the text of its passages."""
     found = {}
     for row in library._manifest.files():
-        if row.document is None:
-            found[row.path] = f"{row.status}: {row.reason}"
-            continue
+        assert row.status == "indexed", f"{row.path}: {row.reason}"
+        assert row.document is not None
         passages = library._store.document_passages(row.document, vectors=False)
         found[row.path] = " ".join(each.passage.text for each in passages)
     return found

@@ -240,3 +240,28 @@ def test_file_that_changes_while_it_is_read_is_counted_once(
     counts = {(each.files_done, each.files_total) for each in told if each.phase == "index"}
     assert counts
     assert all(done <= total == 5 for done, total in counts)
+
+
+def test_a_file_that_goes_before_it_is_read_is_no_failure(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is gone, not failed, and another file with its content is found."""
+    extract_all = pool.ExtractionPool.extract_all
+
+    def chase(self: pool.ExtractionPool, paths: Iterator[Path]) -> Iterator[object]:
+        def without_first() -> Iterator[Path]:
+            for path in paths:
+                if path.name == "a.txt":
+                    path.unlink()
+                yield path
+
+        return extract_all(self, without_first())
+
+    monkeypatch.setattr(pool.ExtractionPool, "extract_all", chase)
+    for name in ("a.txt", "b.txt"):
+        (folder / name).write_text("about the otters of the river")
+
+    report = library.sync()
+
+    assert report.failed == ()
+    assert names(library, "otters") == ["b.txt"]
