@@ -4,7 +4,6 @@ Queries that people wrote keep their own answers; those made from a passage also
 query and judges none by an LLM. Every query and every candidate that is left out is counted by its reason.
 """
 
-import hashlib
 import json
 import math
 from collections import Counter
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from drama_app.errors import UsageError
 from trainer.overlap import NOTHING
 from trainer.recipe import MineRecipe
-from trainer.records import Passage, Query, RecordWriter, TrainingGroup, read_records
+from trainer.records import Passage, Query, RecordWriter, TrainingGroup, make_key, read_records
 from trainer.retrieve import StoredVectors, Vectors, encode_corpus, gather, search
 
 if TYPE_CHECKING:
@@ -98,7 +97,7 @@ def mine(
     corpus = _open_corpus(passages, encoder, recipe, work, report)
     progress = out.with_name(out.name + ".progress.json")
     counts, done = MineReport(), 0
-    key = _make_key(encoder.fingerprint, encoder.dim, repr(recipe), passages)
+    key = make_key(encoder.fingerprint, encoder.dim, repr(recipe), passages)
     if progress.exists() and out.with_name(out.name + ".partial").exists():
         counts, done = _read_progress(progress, key)
     wanted = _join_queries(queries, corpus, evaluation, counts if not done else MineReport())
@@ -147,7 +146,7 @@ def _open_corpus(
         languages.append(numbers.setdefault(passage.language, len(numbers)) if passage.language else -1)
     vectors = encode_corpus(
         encoder.encode_passages, (each.embedded for each in read_records(path, Passage)), work / "passages.f16",
-        key=_make_key(encoder.fingerprint, encoder.dim, "", path),
+        key=make_key(encoder.fingerprint, encoder.dim, "", path),
         report=lambda count: report(f"{count:,} of {len(places):,} passages encoded") if report else None,
     )  # fmt: skip
     known = np.array(languages, dtype=np.int64)
@@ -248,19 +247,6 @@ def _choose_negatives(
         else:
             chosen[row] = score
     return chosen
-
-
-def _make_key(*parts: object) -> str:
-    """A short name for an encoder, a recipe and a file's content."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        if isinstance(part, Path):
-            with part.open("rb") as stream:
-                while piece := stream.read(1 << 20):
-                    digest.update(piece)
-        else:
-            digest.update(f"{part}\0".encode())
-    return digest.hexdigest()
 
 
 def _read_progress(path: Path, key: str) -> tuple[MineReport, int]:

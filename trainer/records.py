@@ -195,3 +195,16 @@ _KINDS: dict[str, type] = {
     **dict.fromkeys(("positives", "negatives", "positive_scores", "negative_scores"), tuple),
     "exact": bool,
 }
+
+
+def make_key(*parts: object) -> str:
+    """A short name for what a file is made from; of paths it is the content that counts."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        if isinstance(part, Path):
+            with part.open("rb") as stream:
+                while piece := stream.read(1 << 20):
+                    digest.update(piece)
+        else:
+            digest.update(f"{part!r}\0".encode())
+    return digest.hexdigest()

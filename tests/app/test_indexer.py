@@ -4,7 +4,6 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,15 +24,6 @@ def folder(tmp_path: Path) -> Path:
     (folder / "bees.md").write_text("# Bees\n\nThe waggle dance tells other bees where the nectar is.\n")
     (folder / "mail" / "trip.txt").write_text("The train leaves at noon, code QX-4711.\n")
     return folder
-
-
-@pytest.fixture
-def library(settings: Settings, tiny: Path, folder: Path) -> Iterator[Library]:
-    """An index of that folder."""
-    with Library.open(settings, create=True, retriever=tiny) as library:
-        library.add_root(folder)
-        library.sync()
-        yield library
 
 
 @pytest.fixture

@@ -1,12 +1,10 @@
 """What front ends ask of a library beside syncing and searching: pause, retry, passages, folders that cover others."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from drama_app.config import Settings
 from drama_app.library import Library
 from drama_app.records import Progress
 
@@ -19,15 +17,6 @@ def folder(tmp_path: Path) -> Path:
     (folder / "bread.md").write_text("# Baking\n\n## Dough\n\nThe flour of bread.\n\n## Oven\n\nBread needs heat.\n")
     (folder / "train.txt").write_text("The train leaves the station.\n")
     return folder
-
-
-@pytest.fixture
-def library(settings: Settings, tiny: Path, folder: Path) -> Iterator[Library]:
-    """An index of that folder."""
-    with Library.open(settings, create=True, retriever=tiny) as library:
-        library.add_root(folder)
-        library.sync()
-        yield library
 
 
 def state_of(library: Library, path: Path) -> str:

@@ -16,21 +16,13 @@ pytest.importorskip("accelerate")
 
 from drama_app.errors import UsageError  # noqa: E402
 from tests.trainer import tiny_training  # noqa: E402
-from tests.trainer.tiny_training import RECIPE, load_world, make_network, make_world, train_world  # noqa: E402
+from tests.trainer.tiny_training import RECIPE, load_world, make_network, train_world  # noqa: E402
 from trainer.checkpoint import WEIGHTS, read_tensors  # noqa: E402
 from trainer.train.average import average_weights  # noqa: E402
 from trainer.train.data import TeacherVectors  # noqa: E402
 from trainer.train.guard import TrainingError, Watch  # noqa: E402
 from trainer.train.rate import count_flops, measure_gemm, measure_memory  # noqa: E402
 from trainer.train.run import schedule  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """Groups, passages and tokenizer."""
-    folder = tmp_path_factory.mktemp("world")
-    make_world(folder)
-    return folder
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,18 +10,10 @@ pytest.importorskip("accelerate")
 
 from accelerate import Accelerator  # noqa: E402
 
-from tests.trainer.tiny_training import RECIPE, load_world, make_network, make_world  # noqa: E402
+from tests.trainer.tiny_training import RECIPE, load_world, make_network  # noqa: E402
 from trainer.train.data import Sampler, TeacherVectors  # noqa: E402
 from trainer.train.objective import backward_loss, prepare_targets  # noqa: E402
 from trainer.train.step import Passes, Workers, accumulate_gradients, pad_rows, plan_chunks  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """Groups, passages and tokenizer."""
-    folder = tmp_path_factory.mktemp("world")
-    make_world(folder)
-    return folder
 
 
 class Jittery(torch.nn.Module):

@@ -105,9 +105,8 @@ def run_blocks(
             tally.add_row(part.as_row())
             if report:
                 report(clock.describe(number))
-    finished.write_text(
-        json.dumps({"key": key} | tally.as_row(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    content = json.dumps({"key": key} | tally.as_row(), indent=1, ensure_ascii=False)
+    finished.write_text(content + "\n", encoding="utf-8")
     log.unlink()
     return tally
 

@@ -29,12 +29,14 @@ from trainer.augment.queries import QueryBlock, plan_blocks, write_block
 from trainer.augment.rerank import CANDIDATES, Candidates, rerank_block
 from trainer.augment.triplets import write_triplets
 from trainer.recipe import AugmentRecipe
-from trainer.records import Passage, Query, RecordWriter, read_records
+from trainer.records import Passage, Query, RecordWriter, make_key, read_records
 from trainer.retrieve import encode_corpus, search
 
 if TYPE_CHECKING:
     from drama_app.embed import Encoder
 
+_LOOKED_AT = 5 * CANDIDATES
+"""Of all languages, to find the candidates of one."""
 ROUND_TRIP_POOL = 256
 """Passages of a language that a query's own has to stand out from; all are looked at once more when mining."""
 ROUND_TRIP_RANK = 1
@@ -140,21 +142,27 @@ def rerank_queries(
         raise UsageError(f"{queries}: passage {unknown} is not in {passages}")
 
     def make(block: Sequence[Query], notes: Counter[str]) -> Iterator[Outcome]:
-        # Other languages stand between those wanted, so more are looked at.
-        found = search(encoder.encode_queries([query.text for query in block]), vectors, 5 * CANDIDATES)
-        ranked = []
-        for query, scores, rows in zip(block, *found, strict=True):
-            near = [
-                (corpus[row], round(float(score), 4))
-                for row, score in zip(rows, scores, strict=True)
-                if corpus[row].language == languages[query.passage]
-            ][:CANDIDATES]
-            if near:
-                ranked.append(Candidates(query, *map(tuple, zip(*near, strict=True))))
-        return rerank_block(ranked, generator, prompt, notes)
+        found = search(encoder.encode_queries([query.text for query in block]), vectors, _LOOKED_AT)
+        ranked = [
+            _candidates(query, scores, rows, corpus, languages)
+            for query, scores, rows in zip(block, *found, strict=True)
+        ]
+        return rerank_block([each for each in ranked if each.passages], generator, prompt, notes)
 
     blocks = [asked[at : at + _RERANK_BLOCK] for at in range(0, len(asked), _RERANK_BLOCK)]
     return run_blocks(blocks, make, out, key=key, usage=generator.usage, report=report)
+
+
+def _candidates(
+    query: Query, scores: Iterable[Any], rows: Iterable[int], corpus: Sequence[Passage], languages: dict[str, str]
+) -> Candidates:
+    """The first passages in the language of the query's own."""
+    near = [
+        (corpus[row], round(float(score), 4))
+        for row, score in zip(rows, scores, strict=True)
+        if corpus[row].language == languages[query.passage]
+    ][:CANDIDATES]
+    return Candidates(query, tuple(passage for passage, _ in near), tuple(score for _, score in near))
 
 
 def invent_triplets(
@@ -196,15 +204,7 @@ def choose_passages(
     Raises:
         UsageError: None is left.
     """
-    codes: dict[str, str] = {}
-    ranked: dict[str, list[tuple[bytes, str]]] = {}
-    for passage in read_records(path, Passage):
-        code = codes.setdefault(
-            passage.language, passage.language if offered is None else match_language(passage.language, offered)
-        )
-        wanted = not languages or passage.language in languages or code in languages
-        if wanted and (code or offered is None):
-            ranked.setdefault(code, []).append((_hash(seed, passage.id), passage.id))
+    ranked = _rank_passages(path, languages, offered, seed)
     if not ranked:
         known = f"; there are prompts for {', '.join(sorted(offered))}" if offered else ""
         raise UsageError(f"{path}: no passage is in a language asked for{known}")
@@ -220,6 +220,22 @@ def choose_passages(
             code, place = order[passage.id]
             chosen[code][place] = passage
     return {code: [each for each in some if each] for code, some in chosen.items()}
+
+
+def _rank_passages(
+    path: Path, languages: Sequence[str], offered: dict[str, Any] | None, seed: int
+) -> dict[str, list[tuple[bytes, str]]]:
+    """By code, each passage's place in the order that the seed gives, and its id."""
+    codes: dict[str, str] = {}
+    ranked: dict[str, list[tuple[bytes, str]]] = {}
+    for passage in read_records(path, Passage):
+        code = codes.setdefault(
+            passage.language, passage.language if offered is None else match_language(passage.language, offered)
+        )
+        wanted = not languages or passage.language in languages or code in languages
+        if wanted and (code or offered is None):
+            ranked.setdefault(code, []).append((_hash(seed, passage.id), passage.id))
+    return ranked
 
 
 def share_out(sizes: dict[str, int], count: int) -> dict[str, int]:
@@ -239,19 +255,6 @@ def share_out(sizes: dict[str, int], count: int) -> dict[str, int]:
             shares[code] += more
             left -= more
     return shares
-
-
-def make_key(*parts: object) -> str:
-    """A short name for what a file is made from; of paths it is the content that counts."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in parts:
-        if isinstance(part, Path):
-            with part.open("rb") as stream:
-                while piece := stream.read(1 << 20):
-                    digest.update(piece)
-        else:
-            digest.update(f"{part!r}\0".encode())
-    return digest.hexdigest()
 
 
 def _run_triplets(
