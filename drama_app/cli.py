@@ -225,3 +225,6 @@ def set_up_logging(settings: Settings, *, verbose: bool) -> None:
     logger = logging.getLogger("drama_app")
     logger.handlers[:] = handlers
     logger.propagate = False
+    logging.captureWarnings(True)  # what a library warns of is for the log, not for the person's terminal
+    logging.getLogger("py.warnings").handlers[:] = handlers
+    logging.getLogger("py.warnings").propagate = False

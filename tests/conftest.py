@@ -26,6 +26,7 @@ def own_logging() -> Iterator[None]:
     before = logger.propagate, logger.level, list(logger.handlers), logging.raiseExceptions
     yield
     logger.propagate, logger.level, logger.handlers[:], logging.raiseExceptions = before
+    logging.captureWarnings(False)
 
 
 @pytest.fixture

@@ -25,6 +25,7 @@ from drama_app.errors import DramaError, NoIndexError
 from drama_app.output import clean_for_terminal
 from drama_app.records import Progress, Status, SyncReport
 from drama_app.tui.indexing import Indexing, IndexingState
+from drama_app.tui.keymap import use_keys
 from drama_app.tui.messages import (
     Failed,
     IndexingChanged,
@@ -38,10 +39,7 @@ from drama_app.tui.messages import (
 )
 from drama_app.tui.palette import list_commands
 from drama_app.tui.removal import Removals
-from drama_app.tui.screens.help import HelpScreen
-from drama_app.tui.screens.jump import JumpScreen
 from drama_app.tui.screens.search import SearchScreen
-from drama_app.tui.screens.welcome import maybe_welcome
 from drama_app.tui.state import load_state, save_state
 from drama_app.tui.themes import THEMES, choose_theme
 from drama_app.tui.widgets.navigation import SCREENS
@@ -123,7 +121,7 @@ class DramaApp(App[None]):
         """Paints first; the index opens behind it."""
         self.theme = self.ui.theme if self.ui.theme in self.available_themes else self._wanted_theme()
         self.theme_changed_signal.subscribe(self, self._keep_theme)
-        self.set_keymap(dict(self.settings.keys))
+        use_keys(self)
         # What was drawn before Ctrl+Z is gone after it.
         self.app_resume_signal.subscribe(self, lambda _: self.call_later(self.refresh, layout=True))
         self.switch_mode(self.ui.screen if self.ui.screen in SCREENS else "search")
@@ -164,6 +162,8 @@ class DramaApp(App[None]):
 
     def on_library_opened(self, message: LibraryOpened) -> None:
         """Shows what the index holds, and follows its folders."""
+        from drama_app.tui.screens.welcome import maybe_welcome
+
         self.trouble = message.reason
         self.opened = True
         self.library = message.library
@@ -348,7 +348,10 @@ class DramaApp(App[None]):
     # --- keys ------------------------------------------------------------------------------------------------
 
     def action_show_mode(self, mode: str) -> None:
-        """Shows one of the four screens."""
+        """Shows one of the four screens, without a layer over it that only points at another."""
+        from drama_app.tui.screens.help import HelpScreen
+        from drama_app.tui.screens.jump import JumpScreen
+
         if isinstance(self.screen, HelpScreen | JumpScreen):
             self.pop_screen()
         if self.current_mode != mode:
@@ -356,6 +359,8 @@ class DramaApp(App[None]):
 
     def action_help(self) -> None:
         """Shows the keys that work on the screen below."""
+        from drama_app.tui.screens.help import HelpScreen
+
         if isinstance(self.screen, HelpScreen):
             self.pop_screen()
         else:
@@ -363,6 +368,8 @@ class DramaApp(App[None]):
 
     def action_jump(self) -> None:
         """Labels the parts of the screen; the label's key moves the focus there."""
+        from drama_app.tui.screens.jump import JumpScreen
+
         if isinstance(self.screen, JumpScreen):
             self.pop_screen()
         elif not self.screen.is_modal:

@@ -129,7 +129,8 @@ def rerank_queries(
         UsageError: A file cannot be read, or a query names no passage of the file.
     """
     corpus = list(read_records(passages, Passage))
-    asked = list(read_records(queries, Query))[: most or None]
+    languages = {each.id: each.language for each in corpus}
+    asked = _read_asked(queries, most, languages)
     key = make_key("rerank", generator.name, generator.batch, _name(encoder), queries, passages, most,
                    find_prompts() / "rerank.toml")  # fmt: skip
     vectors = encode_corpus(
@@ -137,9 +138,6 @@ def rerank_queries(
         key=make_key(_name(encoder), passages),
     )  # fmt: skip
     prompt = read_rerank_prompt()
-    languages = {each.id: each.language for each in corpus}
-    if unknown := next((each.passage for each in asked if each.passage not in languages), None):
-        raise UsageError(f"{queries}: passage {unknown} is not in {passages}")
 
     def make(block: Sequence[Query], notes: Counter[str]) -> Iterator[Outcome]:
         found = search(encoder.encode_queries([query.text for query in block]), vectors, _LOOKED_AT)
@@ -151,6 +149,14 @@ def rerank_queries(
 
     blocks = [asked[at : at + _RERANK_BLOCK] for at in range(0, len(asked), _RERANK_BLOCK)]
     return run_blocks(blocks, make, out, key=key, usage=generator.usage, report=report)
+
+
+def _read_asked(path: Path, most: int, languages: dict[str, str]) -> list[Query]:
+    """The queries to rerank, each with a passage that is known."""
+    asked = list(read_records(path, Query))[: most or None]
+    if unknown := next((each.passage for each in asked if each.passage not in languages), None):
+        raise UsageError(f"{path}: passage {unknown} is not among the passages")
+    return asked
 
 
 def _candidates(
