@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from drama_app.errors import UsageError
-from trainer.cli import format_table, main
+from trainer.cli import main
+from trainer.commands.evaluate import format_table
 from trainer.evaluate import as_json, evaluate_set, find_sets, read_set
 
 CORPUS = {"fox": "The quick red fox hunts.", "tax": "Income tax is due in May.", "sea": "The sea is deep blue."}
