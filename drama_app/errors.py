@@ -49,3 +49,7 @@ class Interrupted(DramaError):  # noqa: N818  a person's wish is no error
     """The person stopped the run; what was finished stays."""
 
     exit_code = 130
+
+
+class TrainingError(DramaError):
+    """A training that must not go on; the text says why and what to change."""

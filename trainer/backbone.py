@@ -134,7 +134,9 @@ def _convert_gguf(path: Path, folder: Path) -> None:
         raise RetrieverError(f"{path}: its architecture {architecture!r} is not supported, only llama, qwen3, gemma3")
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
+    disable_progress_bar()  # type: ignore[no-untyped-call]  # drama tells how far it is
     try:
         model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)

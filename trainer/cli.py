@@ -1,33 +1,73 @@
 """`drama-train`: parses the command line and turns errors into a sentence and an exit code. It does no stage's work."""
 
 import argparse
+import logging
+import os
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
-from drama_app.errors import DramaError, Interrupted
-from trainer.commands import VERBS
+from drama_app.errors import DramaError, Interrupted, UsageError
+from drama_app.output import clean_for_terminal
+from trainer.commands import VERBS, whole_recipe
 
-_DESCRIPTION = "Measure retrievers for drama. This version only evaluates; it does not train."
+EXAMPLES = """\
+examples:
+  drama-train --local-llm gemma.gguf --corpus ~/texts --out run --dry-run     the plan, with times
+  drama-train --local-llm gemma.gguf --corpus ~/texts --out run               the whole recipe
+  drama-train --recipe adapt --local-llm gemma.gguf --corpus index --out run  the present retriever, taught your files
+  drama-train --out run --resume                                              go on after a stop
+  drama-train evaluate --retriever run/retriever --sets SETS --json figures.json
+  drama-app model use run/retriever
+
+Training runs on this machine; what is read, written and learnt stays here.
+
+"""
+EXIT_CODES = "exit codes: 0 done, 2 usage or error, 130 interrupted"
+
+
+class Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are ours."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises UsageError in place of printing the usage and leaving."""
+        raise UsageError(f"{message}; see `{self.prog} --help`")
+
+    def format_help(self) -> str:
+        """Examples first: they answer most questions."""
+        return (EXAMPLES if self.prog == "drama-train" else "") + super().format_help()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code: 0 done, 2 usage or error, 130 interrupted."""
-    options = _make_parser().parse_args(arguments)
+    # Threads that spin while they wait take the cores from those that work; read when OpenMP is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    logging.captureWarnings(True)  # what a library warns of tells a person nothing to act on
+    options = None
     try:
+        options = _make_parser().parse_args(arguments)
         return int(options.run(options))
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped\n")
+        run = getattr(options, "out", None) or getattr(options, "run_folder", None)
+        sys.stderr.write("\nstopped" + (f"; go on with: drama-train --out {run} --resume" if run else "") + "\n")
         return Interrupted.exit_code
     except DramaError as error:
-        sys.stderr.write(f"drama-train: {error}\n")
+        sys.stderr.write(f"drama-train: {clean_for_terminal(str(error))}\n")
         return error.exit_code
 
 
 def _make_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="drama-train", description=_DESCRIPTION)
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    parser = Parser(
+        prog="drama-train",
+        description="Build a retriever from a local LLM, or take the present one further, on texts of one's own.",
+        epilog=EXIT_CODES,
+    )
+    whole_recipe.declare(parser)
+    parser.set_defaults(run=whole_recipe.run, verb=None)
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", title="one stage alone", parser_class=Parser)
     for verb in VERBS:
-        command = verbs.add_parser(verb.NAME, help=verb.HELP, description=verb.HELP)
+        command = verbs.add_parser(verb.NAME, help=verb.HELP, description=verb.HELP, epilog=EXIT_CODES)
         verb.declare(command)
         command.set_defaults(run=verb.run)
     return parser

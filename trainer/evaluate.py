@@ -3,11 +3,14 @@
 It trains nothing and keeps nothing: the index of each set lies in a temporary folder.
 """
 
+import ctypes
 import json
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,8 @@ from drama_app.rank import fuse, group, measure_scale
 from drama_app.records import Document, Mode, Passage
 from drama_app.store import Candidate, Key, PassageStore
 from trainer.metrics import Interval, bootstrap, ndcg, recall, reciprocal_rank
+from trainer.set_languages import find_language, name_languages, read_stated
+from trainer.words import WordIndex
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,9 +32,15 @@ if TYPE_CHECKING:
     Vectors = NDArray[np.float32]
 
 MODES: tuple[Mode, ...] = ("meaning", "keywords", "fused")
+BM25 = "BM25"
+"""The system and the mode of the baseline that needs no retriever."""
 _CANDIDATES = 100
 _SAMPLE = 300
 _DOCUMENTS = 10
+_ENCODED = 1024
+"""Passages handed to an encoder at a time: enough to sort by length."""
+_RELEASED = 1024
+"""Documents after which freed memory is given back: the store's threads held 270 of 790 MB at 40,000 passages."""
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +55,8 @@ class TestSet:
     """Only those that are judged."""
     relevant: dict[str, dict[str, float]]
     """Grade of each judged document, by query."""
+    languages: dict[str, str] = field(default_factory=dict)
+    """Of each query: "en", or "en>de" where its documents are in another language than it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +64,7 @@ class Report:
     """The figures of one set in one mode; means over its queries."""
 
     name: str
-    mode: Mode
+    mode: str
     ndcg10: Interval
     recall10: float
     mrr: float
@@ -60,6 +73,12 @@ class Report:
     passages: int
     values: list[float] = field(repr=False)
     """nDCG@10 of each query, in the order of the set, for paired comparisons."""
+    languages: list[str] = field(default_factory=list, repr=False)
+    """Of each query, in the same order."""
+    system: str = ""
+    """Who was measured."""
+    width: int = 0
+    """Of its vectors."""
 
 
 def find_sets(folder: Path) -> list[Path]:
@@ -87,47 +106,94 @@ def read_set(folder: Path, *, name: str, limit_queries: int | None = None) -> Te
     relevant: dict[str, dict[str, float]] = {}
     for query, document, grade in _iterate_judgements(folder / "qrels" / "test.tsv"):
         relevant.setdefault(query, {})[document] = grade
-    queries = {row["_id"]: row["text"] for row in _iterate_rows(folder / "queries.jsonl") if row["_id"] in relevant}
-    queries = dict(list(queries.items())[:limit_queries])
-    if not queries:
+    rows = {row["_id"]: row for row in _iterate_rows(folder / "queries.jsonl") if row["_id"] in relevant}
+    rows = dict(list(rows.items())[:limit_queries])
+    if not rows:
         raise UsageError(f"{folder}: no query of queries.jsonl is judged in qrels/test.tsv")
-    documents = {
-        row["_id"]: Document(text=row["text"], kind="text", title=row.get("title") or "")
-        for row in _iterate_rows(folder / "corpus.jsonl")
-    }
-    return TestSet(name, documents, queries, relevant)
+    documents: dict[str, Document] = {}
+    spoken: dict[str, str] = {}
+    for row in _iterate_rows(folder / "corpus.jsonl"):
+        documents[row["_id"]] = Document(text=row["text"], kind="text", title=row.get("title") or "")
+        if language := find_language(row):
+            spoken[row["_id"]] = language
+    queries = {query: row["text"] for query, row in rows.items()}
+    languages = name_languages(
+        {query: find_language(row) for query, row in rows.items()},
+        {query: next((spoken[each] for each in relevant[query] if each in spoken), "") for query in rows},
+        stated=read_stated(folder), asked=list(queries.values()),
+        answering=[document.text for document in documents.values()],
+    )  # fmt: skip
+    return TestSet(name, documents, queries, relevant, languages)
 
 
 def evaluate_set(
-    test_set: TestSet, encoder: "Encoder", *, modes: tuple[Mode, ...] = MODES, report: Callable[[str], None]
-) -> list[Report]:
-    """Index a set with the app's own steps and measure it once a mode.
+    test_set: TestSet, encoder: "Encoder", *, modes: tuple[Mode, ...] = MODES, widths: tuple[int, ...] = (),
+    passages: list[list[Passage]] | None = None, system: str = "", report: Callable[[str], None],
+) -> list[Report]:  # fmt: skip
+    """Index a set with the app's own steps and measure it once a width and mode.
 
     Args:
         test_set: From `read_set`.
         encoder: The retriever.
         modes: What to measure.
+        widths: Widths to cut the encoder's vectors to; empty is its own.
+        passages: From `cut_documents`, for a set that is measured more than once.
+        system: What the reports call the retriever.
         report: Called with a short sentence as the work goes on.
     """
+    passages = passages or cut_documents(test_set)
+    vectors = _encode(test_set, passages, encoder, report)
+    queries = encoder.encode_queries(list(test_set.queries.values()))
+    reports: list[Report] = []
+    for width in widths or (encoder.dim,):
+        with tempfile.TemporaryDirectory(prefix="drama-evaluate-") as folder:
+            store = PassageStore.open(Path(folder), dim=width)
+            report(f"{test_set.name}: {len(vectors)} passages into an index of width {width}")
+            sample = _fill(store, passages, vectors, width)
+            rankings = _rank(store, test_set, cut_vectors(queries, width), sample, modes, report)
+            stored = store.count()
+        reports += [
+            _measure(test_set, mode, found, passages=stored, system=system, width=width)
+            for mode, found in rankings.items()
+        ]
+    return reports
+
+
+def evaluate_words(test_set: TestSet) -> Report:
+    """Measure BM25 over the words of whole documents, the baseline."""
     names = list(test_set.documents)
-    with tempfile.TemporaryDirectory(prefix="drama-evaluate-") as folder:
-        store = PassageStore.open(Path(folder), dim=encoder.dim)
-        sample = _fill(store, test_set, encoder, report)
-        vectors = encoder.encode_queries(list(test_set.queries.values()))
-        rankings: dict[Mode, list[list[str]]] = {mode: [] for mode in modes}
-        for index, query in enumerate(test_set.queries.values()):
-            if index % 25 == 0:
-                report(f"{test_set.name}: query {index + 1} of {len(test_set.queries)}")
-            for mode, found in _search(store, query, vectors[index], sample=sample, modes=modes):
-                rankings[mode].append([names[document] for document in found])
-        passages = store.count()
-    return [_measure(test_set, mode, rankings[mode], passages=passages) for mode in modes]
+    index = WordIndex(f"{each.title}\n{each.text}" for each in test_set.documents.values())
+    found = [[names[place] for place in index.search(query, limit=_DOCUMENTS)] for query in test_set.queries.values()]
+    return _measure(test_set, BM25, found, passages=len(names), system=BM25, width=0)
+
+
+def cut_documents(test_set: TestSet) -> list[list[Passage]]:
+    """The passages of each document, as the app cuts them.
+
+    Raises:
+        UsageError: No document holds text.
+    """
+    passages = [cut(document) for document in test_set.documents.values()]
+    if not any(passages):
+        raise UsageError(f"{test_set.name}: the documents hold no text")
+    return passages
+
+
+def cut_vectors(vectors: "NDArray[np.floating[Any]]", width: int) -> "Vectors":
+    """The first `width` numbers of vectors [n, D], as unit vectors float32 [n, width]."""
+    import numpy as np
+
+    part: Vectors = vectors[:, :width].astype(np.float32)
+    part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+    return part
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """The report as an object for JSON."""
     return {
         "set": report.name,
+        "system": report.system,
+        "width": report.width,
         "mode": report.mode,
         "ndcg10": round(report.ndcg10.mean, 4),
         "ndcg10_low": round(report.ndcg10.low, 4),
@@ -137,10 +203,19 @@ def as_json(report: Report) -> dict[str, Any]:
         "queries": report.queries,
         "documents": report.documents,
         "passages": report.passages,
+        "languages": sorted(set(report.languages)),
     }
 
 
-def _measure(test_set: TestSet, mode: Mode, rankings: list[list[str]], *, passages: int) -> Report:
+def release_memory() -> None:
+    """Hand what is freed back to the system, where the C library can be asked to (glibc)."""
+    with suppress(OSError, TypeError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _measure(
+    test_set: TestSet, mode: str, rankings: list[list[str]], *, passages: int, system: str, width: int
+) -> Report:
     pairs = [(ranking, test_set.relevant[query]) for ranking, query in zip(rankings, test_set.queries, strict=True)]
     values = [ndcg(*pair) for pair in pairs]
     return Report(
@@ -153,34 +228,61 @@ def _measure(test_set: TestSet, mode: Mode, rankings: list[list[str]], *, passag
         documents=len(test_set.documents),
         passages=passages,
         values=values,
+        languages=[test_set.languages.get(query, "") for query in test_set.queries],
+        system=system,
+        width=width,
     )
 
 
-def _fill(store: PassageStore, test_set: TestSet, encoder: "Encoder", report: Callable[[str], None]) -> "Vectors":
+def _encode(
+    test_set: TestSet, passages: list[list[Passage]], encoder: "Encoder", report: Callable[[str], None]
+) -> "NDArray[np.float16]":
+    """Vectors of all passages, float16 [P, D], one after the other."""
+    import numpy as np
+
+    count, done = sum(map(len, passages)), 0
+    documents = zip(test_set.documents.values(), passages, strict=True)
+    texts = (embedded_text(document.title, passage) for document, own in documents for passage in own)
+    vectors = np.empty((count, encoder.dim), dtype=np.float16)  # as the store keeps them
+    while block := list(islice(texts, _ENCODED)):
+        report(f"{test_set.name}: passage {done} of {count}")
+        vectors[done : done + len(block)] = encoder.encode_passages(block)
+        done += len(block)
+    return vectors
+
+
+def _fill(store: PassageStore, passages: list[list[Passage]], vectors: "NDArray[np.float16]", width: int) -> "Vectors":
     """Index all documents under their position; return a sample of the vectors."""
     import numpy as np
 
-    documents: list[tuple[int, list[Passage]]] = []
-    texts: list[str] = []
-    for number, document in enumerate(test_set.documents.values()):
-        passages = cut(document)
-        documents.append((number, passages))
-        texts += [embedded_text(document.title, passage) for passage in passages]
-    if not texts:
-        raise UsageError(f"{test_set.name}: the documents hold no text")
-    parts = []
-    for start in range(0, len(texts), 256):
-        report(f"{test_set.name}: passage {start} of {len(texts)}")
-        parts.append(encoder.encode_passages(texts[start : start + 256]))
-    vectors = np.concatenate(parts)
-    ends = np.cumsum([len(passages) for _, passages in documents])
-    store.add_many(
-        (number, passages, vectors[end - len(passages) : end])
-        for (number, passages), end in zip(documents, ends, strict=True)
-    )
+    def iterate() -> "Iterator[tuple[int, list[Passage], Vectors]]":
+        end = 0
+        for number, own in enumerate(passages):
+            if number % _RELEASED == 0:
+                release_memory()
+            yield number, own, cut_vectors(vectors[end : end + len(own)], width)
+            end += len(own)
+
+    store.add_many(iterate())
     store.tidy(force=True)
+    release_memory()
     chosen = np.random.default_rng(0).choice(len(vectors), min(_SAMPLE, len(vectors)), replace=False)
-    return np.asarray(vectors[chosen])
+    return cut_vectors(vectors[chosen], width)
+
+
+def _rank(
+    store: PassageStore, test_set: TestSet, vectors: "Vectors", sample: "Vectors", modes: tuple[Mode, ...],
+    report: Callable[[str], None],
+) -> dict[Mode, list[list[str]]]:  # fmt: skip
+    """The best documents of each query, by mode."""
+    names = list(test_set.documents)
+    rankings: dict[Mode, list[list[str]]] = {mode: [] for mode in modes}
+    for index, query in enumerate(test_set.queries.values()):
+        if index % 25 == 0:
+            report(f"{test_set.name}: query {index + 1} of {len(test_set.queries)}")
+        for mode, found in _search(store, query, vectors[index], sample=sample, modes=modes):
+            rankings[mode].append([names[document] for document in found])
+    return rankings
 
 
 def _search(
@@ -188,7 +290,7 @@ def _search(
 ) -> Iterator[tuple[Mode, list[int]]]:
     """The best documents of one query, by mode."""
     meaning = store.nearest(vector, limit=_CANDIDATES)
-    keywords = store.keywords(query, limit=_CANDIDATES)
+    keywords = store.keywords(query, limit=_CANDIDATES) if modes != ("meaning",) else []
     scale = measure_scale(vector, sample)
     cosines, texts = _look_up(store, vector, keywords)
     for mode in modes:
@@ -211,7 +313,7 @@ def _look_up(
     return cosines, texts
 
 
-def _iterate_rows(path: Path) -> Iterator[dict[str, str]]:
+def _iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(_read_lines(path), 1):
         try:
             row = json.loads(line)

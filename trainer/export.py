@@ -1,39 +1,44 @@
 """Owns the last step: a network and its tokenizer become a retriever folder that the app opens.
 
-It writes beside the folder, opens what it wrote as the app does, encodes sentences with it and with the network, and
-only then puts the folder in its place. How good the vectors are is `evaluate`'s to say, not this module's.
+It opens what it wrote as the app does, encodes texts with it and with the network, and only then puts the folder in
+its place. `export_gated` chooses the precision too, by what the `gate` measures.
 """
 
-import hashlib
-import json
 import logging
-import os
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
 from drama_app.embed import OnnxEncoder
-from drama_app.errors import RetrieverError, UsageError
-from drama_app.retriever import DESCRIPTION, MODEL, SCHEMA, TOKENIZER, Retriever, open_retriever_folder
-from trainer.backbone import CONFIG, Backbone
-from trainer.checkpoint import TABLE, WEIGHTS
-from trainer.network import describe_config
+from drama_app.errors import RetrieverError
+from drama_app.retriever import MODEL, Retriever, open_retriever_folder
+from trainer.backbone import Backbone
+from trainer.gate import DevelopmentSet, Scores, describe_verdict, judge, measure
 from trainer.onnx_graph import Precision
-from trainer.onnx_networks import measure_loudness, write_graph
+from trainer.onnx_networks import Loudness, measure_loudness
+from trainer.precisions import Choice, list_choices
+from trainer.recipe import ExportRecipe
+from trainer.retriever_files import (
+    Label,
+    check_place,
+    complete_label,
+    put_in_place,
+    write_beside,
+    write_model,
+    write_papers,
+    write_weights,
+)
+from trainer.torch_encoder import TorchEncoder
 
-if TYPE_CHECKING:
-    pass
+__all__ = ["SENTENCES", "Agreement", "Label", "compare", "export_gated", "export_retriever", "tell_trial"]
 
 logger = logging.getLogger(__name__)
 
 EXACT_COSINE, ROUNDED_COSINE = 0.99999, 0.97
 """Least mean cosine to the network: on real weights rounding measured 0.987 without any remedy, 0.9985 with all."""
-_LARGEST = (1 << 31) - 1
-"""Bytes that one ONNX file can hold."""
 SENTENCES = (
     "How do bees tell each other where the nectar is?",
     "A waggle dance encodes the direction of the sun and the distance in the length of each run.",
@@ -50,28 +55,9 @@ SENTENCES = (
     "Mto huleta theluji kutoka milimani.",
     "def search(query): return index.nearest(encode(query), k=10)",
     "Invoice 4711, 3,5 € per kg, due 2024-05-01.",
-    "Bread needs flour, water, salt and time. " * 12,
+    " ".join(["Bread needs flour, water, salt and time."] * 12),
 )
 """Texts for calibration and comparison where the caller has none of its own corpus."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Label:
-    """What a retriever folder says of itself."""
-
-    name: str
-    version: str
-    dims: tuple[int, ...] = ()
-    """Widths that may be cut to; empty takes those of the network's origin, or its full width."""
-    default_dim: int = 0
-    max_tokens: int = 512
-    languages: tuple[str, ...] = ()
-    metrics: Mapping[str, Any] = field(default_factory=dict)
-    card: str = ""
-    """The text of `card.md`; empty writes a plain one."""
-    notices: tuple[str, ...] = ()
-    """Of the data, beside those of the backbone."""
-    licence: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,21 +69,15 @@ class Agreement:
 
 
 def export_retriever(
-    backbone: Backbone,
-    folder: Path,
-    label: Label,
-    *,
-    precision: Precision | None = None,
-    texts: Sequence[str] = SENTENCES,
-    least_cosine: float | None = None,
-    with_weights: bool = True,
-) -> tuple[Retriever, Agreement]:
-    """Write a retriever folder and check it against the network.
+    backbone: Backbone, folder: Path, label: Label, *, precision: Precision | None = None,
+    texts: Sequence[str] = SENTENCES, least_cosine: float | None = None, with_weights: bool = True,
+) -> tuple[Retriever, Agreement]:  # fmt: skip
+    """Write a retriever folder at one precision and check it against the network.
 
     Args:
         backbone: Network, tokenizer and origin.
         folder: Where to; must not exist, or be a retriever folder, which is replaced.
-        label: Name, version, widths, metrics, card; `precision` is how weights are stored.
+        label: Name, version, widths, metrics, card.
         precision: None is 4-bit rows and int8 products with every remedy.
         texts: Passages to calibrate on and to compare with: of the corpus, if there is one.
         least_cosine: Mean cosine below which nothing is written; None goes by the precision.
@@ -107,21 +87,130 @@ def export_retriever(
         UsageError: The folder holds something else, or the label does not fit the network.
         RetrieverError: What was written does not agree with the network.
     """
-    precision, label = precision or Precision(), _complete(label, backbone)
-    _check_place(folder)
-    partial = folder.with_name(f"{folder.name}.partial-{os.getpid()}")
-    partial.mkdir(parents=True)
-    try:
-        _write_model(backbone, partial, label, precision, texts)
+    precision, label = precision or Precision(), complete_label(label, backbone)
+    check_place(folder)
+    with write_beside(folder) as partial:
+        write_model(backbone, partial, label, precision, _calibrate(backbone, label, [precision], texts))
         if with_weights:
-            _write_weights(backbone, partial)
-        _write_papers(backbone, partial, label, precision)
+            write_weights(backbone, partial)
+        write_papers(backbone, partial, label, precision)
         agreement = compare(backbone, open_retriever_folder(partial), texts)
-        _judge(agreement, precision, least_cosine)
-        _put_in_place(partial, folder)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        if fault := _find_fault(agreement, precision, least_cosine):
+            raise RetrieverError(f"{fault}; keep more in float32 (down first) or 8 bits in the token table")
+        put_in_place(partial, folder)
     return open_retriever_folder(folder), agreement
+
+
+def export_gated(
+    backbone: Backbone, folder: Path, label: Label, recipe: ExportRecipe, *,
+    development: Sequence[DevelopmentSet] = (), texts: Sequence[str] = SENTENCES,
+    report: Callable[[str], None] = logger.info,
+) -> tuple[Retriever, dict[str, Any]]:  # fmt: skip
+    """Write a retriever folder at the first precision by which no language loses too much nDCG@10.
+
+    Args:
+        backbone: As for `export_retriever`.
+        folder: As for `export_retriever`.
+        label: Its widths go before the recipe's.
+        recipe: Precisions to try, the largest loss, widths.
+        development: Without any, the cosine to the network decides and nothing plain is tried.
+        texts: As for `export_retriever`.
+        report: Called with a short sentence as the work goes on.
+
+    Returns:
+        The folder; and what was tried with its figures, as JSON values, as `metrics.json` has them.
+
+    Raises:
+        UsageError: As `export_retriever`.
+        RetrieverError: No precision passed; the text has the figures.
+    """
+    dims, default = label.dims or recipe.widths, label.default_dim or recipe.default_width
+    label = complete_label(replace(label, dims=dims, default_dim=default), backbone)
+    check_place(folder)
+    trials = _Trials(backbone, label, recipe, development, list(texts) or list(SENTENCES), report)
+    for choice in trials.choices:
+        with write_beside(folder) as partial:
+            if gate := trials.run(choice, partial):
+                put_in_place(partial, folder)
+                return open_retriever_folder(folder), gate
+    raise RetrieverError(trials.tell_failure())
+
+
+class _Trials:
+    """Precisions tried one after the other against one network."""
+
+    def __init__(
+        self, backbone: Backbone, label: Label, recipe: ExportRecipe, development: Sequence[DevelopmentSet],
+        texts: Sequence[str], report: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self._backbone, self._label, self._recipe = backbone, label, recipe
+        self._development, self._texts, self._report = development, texts, report
+        self.choices = list_choices(recipe.precision, table_bits=recipe.table_bits, measured=bool(development))
+        self._loudness = _calibrate(backbone, label, [each.precision for each in self.choices], texts)
+        self._exact = self._measure_exact() if development else None
+        self._tried: list[dict[str, Any]] = []
+
+    def run(self, choice: Choice, folder: Path) -> dict[str, Any] | None:
+        """Write a folder at a precision and judge it; returns all figures if it passes, and finishes the folder."""
+        self._report(f"writing {choice.name}")
+        write_model(self._backbone, folder, self._label, choice.precision, self._loudness)
+        write_papers(self._backbone, folder, self._label, choice.precision)
+        retriever = open_retriever_folder(folder)
+        agreement = compare(self._backbone, retriever, self._texts)
+        trial: dict[str, Any] = {
+            "name": choice.name, "precision": choice.precision.describe(),
+            "bytes": (folder / MODEL).stat().st_size, "cosine": round(agreement.mean, 5),
+            "least_cosine": round(agreement.least, 5),
+        }  # fmt: skip
+        fault = _find_fault(agreement, choice.precision, None)
+        trial |= {"passes": False, "fault": fault} if fault else self._measure(choice, retriever)
+        self._tried.append(trial)
+        logger.info("%s", trial)
+        self._report(tell_trial(trial))
+        if not trial["passes"]:
+            return None
+        gate = self._conclude(trial)
+        write_weights(self._backbone, folder)
+        write_papers(self._backbone, folder, self._label, choice.precision, gate)
+        return gate
+
+    def tell_failure(self) -> str:
+        """One sentence for each precision, none of which passed."""
+        return (
+            f"no precision keeps every language within {self._recipe.largest_loss} nDCG@10 of float32: "
+            f"{'; '.join(map(tell_trial, self._tried))}. Allow more (largest_loss), store the token table in 8 or 32 "
+            "bits (table_bits), or train on a rounded table"
+        )
+
+    def _measure_exact(self) -> Scores:
+        origin = replace(self._backbone.origin, max_tokens=self._label.max_tokens)
+        return self._rank(TorchEncoder(replace(self._backbone, origin=origin)), "float32")
+
+    def _measure(self, choice: Choice, retriever: Retriever) -> dict[str, Any]:
+        if self._exact is None:
+            return {"passes": True}
+        scores = self._rank(OnnxEncoder(retriever, dim=max(retriever.dims)), choice.name)
+        return describe_verdict(scores, judge(self._exact, scores, largest_loss=self._recipe.largest_loss))
+
+    def _rank(self, encoder: Any, name: str) -> Scores:
+        return measure(
+            encoder, self._development, width=self._label.default_dim,
+            report=lambda text: self._report(f"{name}: {text}"),
+        )  # fmt: skip
+
+    def _conclude(self, trial: Mapping[str, Any]) -> dict[str, Any]:
+        gate = {"chosen": trial["name"], "bytes": trial["bytes"], "cosine": trial["cosine"], "tried": self._tried}
+        if self._exact is None:
+            return gate
+        means = {language: round(mean, 4) for language, mean in self._exact.means.items()}
+        rate = round(self._exact.passages_per_second, 1)
+        return gate | {
+            "ndcg10": trial["ndcg10"], "ndcg10_float32": round(self._exact.mean, 4),
+            "by_language": trial["by_language"], "width": self._label.default_dim,
+            "largest_loss": self._recipe.largest_loss, "sets": [each.name for each in self._development],
+            "queries": {language: len(values) for language, values in self._exact.values.items()},
+            "float32": {"ndcg10": round(self._exact.mean, 4), "by_language": means, "passages_per_second": rate},
+        }  # fmt: skip
 
 
 def compare(backbone: Backbone, retriever: Retriever, texts: Sequence[str]) -> Agreement:
@@ -136,130 +225,38 @@ def compare(backbone: Backbone, retriever: Retriever, texts: Sequence[str]) -> A
     return Agreement(mean=float(cosines.mean()), least=float(cosines.min()))
 
 
-def _check_place(folder: Path) -> None:
-    if folder.is_file():
-        raise UsageError(f"{folder}: is a file; name a folder")
-    if folder.exists() and not (folder / DESCRIPTION).is_file() and any(folder.iterdir()):
-        raise UsageError(f"{folder}: holds other files; name a new folder")
+def _calibrate(
+    backbone: Backbone, label: Label, precisions: Sequence[Precision], texts: Sequence[str]
+) -> Loudness | None:
+    """How loud activations are, if a precision asks for it."""
+    if not any(each.products == "int8" and (each.smoothing or each.loud_units) for each in precisions):
+        return None
+    prefixed = [backbone.origin.passage_prefix + text for text in texts]
+    return measure_loudness(backbone.network.eval(), _tokenize(backbone, prefixed, label.max_tokens))
 
 
-def _complete(label: Label, backbone: Backbone) -> Label:
-    """The label with what the network and its origin say where it says nothing."""
-    width, origin = backbone.config.dim, backbone.origin
-    dims = label.dims or origin.dims or (width,)
-    if max(dims) > width or min(dims) < 1:
-        raise UsageError(f"widths {', '.join(map(str, dims))} cannot be cut from embeddings of {width}")
-    default = label.default_dim or max(dims)
-    if default not in dims:
-        raise UsageError(f"the default width {default} is none of {', '.join(map(str, dims))}")
-    return replace(
-        label,
-        dims=tuple(sorted(dims, reverse=True)),
-        default_dim=default,
-        max_tokens=min(label.max_tokens, backbone.config.max_tokens),
-        licence=label.licence or origin.licence,
-    )
-
-
-def _write_model(backbone: Backbone, folder: Path, label: Label, precision: Precision, texts: Sequence[str]) -> None:
-    import onnx
-
-    loudness = None
-    if precision.products == "int8" and (precision.smoothing or precision.loud_units):
-        prefixed = [backbone.origin.passage_prefix + text for text in texts]
-        loudness = measure_loudness(backbone.network.eval(), _tokenize(backbone, prefixed, label.max_tokens))
-    model = write_graph(backbone.network, precision, max_tokens=label.max_tokens, loudness=loudness)
-    if model.ByteSize() > _LARGEST:
-        raise UsageError(f"this network takes {model.ByteSize() >> 20} MB at this precision, an ONNX file holds 2047")
-    onnx.save(model, str(folder / MODEL))
-    settings = json.loads(backbone.tokenizer.read_text(encoding="utf-8")) | {"truncation": None, "padding": None}
-    (folder / TOKENIZER).write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
-
-
-def _write_weights(backbone: Backbone, folder: Path) -> None:
-    """The body in float16; the token table is the graph's."""
-    from safetensors.torch import save_file
-
-    state = backbone.network.state_dict()
-    body = {name: tensor.detach().cpu().half().contiguous() for name, tensor in state.items() if name != TABLE}
-    save_file(body, folder / WEIGHTS)
-    described = json.dumps(describe_config(backbone.config), indent=1)
-    (folder / CONFIG).write_text(described, encoding="utf-8")
-
-
-def _write_papers(backbone: Backbone, folder: Path, label: Label, precision: Precision) -> None:
-    """`retriever.json`, card, metrics and notices; the description last, for it makes the folder one."""
-    digest = hashlib.sha256()
-    for name in (MODEL, TOKENIZER):
-        digest.update((folder / name).read_bytes())
-    origin = backbone.origin
-    head = ", L2 norm, linear head" if backbone.config.output_size else ""
-    described = {
-        "schema": SCHEMA,
-        "name": label.name,
-        "version": label.version,
-        "backbone": origin.name,
-        "dims": list(label.dims),
-        "default_dim": label.default_dim,
-        "query_prefix": origin.query_prefix,
-        "passage_prefix": origin.passage_prefix,
-        "max_tokens": label.max_tokens,
-        "pad_token_id": origin.pad_token_id,
-        "pooling": f"mean{head} (inside the graph)",
-        "output": "not normalised: cut to a width of dims, then L2-normalise",
-        "languages_counted": list(label.languages),
-        "licence": label.licence,
-        "precision": precision.describe(),
-        "fingerprint": f"sha256:{digest.hexdigest()}",
-        "fingerprint_of": [MODEL, TOKENIZER],
-        "metrics": dict(label.metrics),
-    }
-    notices = list(dict.fromkeys((*origin.notices, *label.notices)))
-    files = {
-        "card.md": label.card or _write_card(described),
-        "metrics.json": json.dumps(dict(label.metrics), indent=1, ensure_ascii=False),
-        "NOTICE": "\n\n".join([f"{label.name} {label.version}, made from {origin.name}.", *notices]) + "\n",
-        DESCRIPTION: json.dumps(described, indent=1, ensure_ascii=False),
-    }
-    for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
-
-
-def _write_card(described: Mapping[str, Any]) -> str:
-    widths = ", ".join(map(str, described["dims"]))
-    asked = f"`{described['query_prefix']}` before a question" if described["query_prefix"] else "no prefix"
-    return "\n".join(
-        [
-            f"# {described['name']}, version {described['version']}",
-            "",
-            f"A retriever made from {described['backbone']}.",
-            "",
-            f"- **Use**: {asked}; cut the output to {widths} numbers, then normalise; cosine.",
-            f"- **Texts**: up to {described['max_tokens']} tokens; what is longer is cut.",
-            f"- **Stored as**: {described['precision']}.",
-            f"- **Licence**: {described['licence'] or 'not stated by the backbone'}; see `NOTICE`.",
-            "",
-        ]
-    )
-
-
-def _judge(agreement: Agreement, precision: Precision, least_cosine: float | None) -> None:
+def _find_fault(agreement: Agreement, precision: Precision, least_cosine: float | None) -> str:
+    """What is wrong with the vectors, "" if nothing."""
     logger.info("Agreement with the network: mean cosine %.4f, least %.4f", agreement.mean, agreement.least)
     wanted = least_cosine or (EXACT_COSINE if precision.is_exact else ROUNDED_COSINE)
-    if not agreement.mean >= wanted:  # a NaN is not
-        raise RetrieverError(
-            f"the exported retriever does not agree with its network: mean cosine {agreement.mean:.5f}, least "
-            f"{agreement.least:.5f}, wanted {wanted}; keep more in float32 (down first) or 8 bits in the token table"
-        )
+    if agreement.mean >= wanted:  # a NaN is not
+        return ""
+    return (
+        f"the exported retriever does not agree with its network: mean cosine {agreement.mean:.5f}, least "
+        f"{agreement.least:.5f}, wanted {wanted}"
+    )
 
 
-def _put_in_place(partial: Path, folder: Path) -> None:
-    """Rename into place; an earlier folder is gone only once the new one stands."""
-    old = folder.with_name(f"{folder.name}.old-{os.getpid()}")
-    if folder.exists():
-        folder.rename(old)
-    partial.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+def tell_trial(trial: Mapping[str, Any]) -> str:
+    """A precision that was tried, in one line."""
+    told = f"{trial['name']}, {trial['bytes'] / 1e6:.0f} MB, mean cosine {trial['cosine']:.4f}"
+    if "ndcg10" not in trial:
+        return told + ("" if trial["passes"] else " (not ranked)")
+    failed = f" (fails: {', '.join(each or 'unknown language' for each in trial['failed'])})" if trial["failed"] else ""
+    return (
+        f"{told}, nDCG@10 {trial['ndcg10']:.4f}, largest change {trial['worst_change'][0]:+.4f} in "
+        f"{trial['worst'] or 'unknown language'}{failed}"
+    )
 
 
 def _tokenize(backbone: Backbone, texts: Sequence[str], max_tokens: int) -> list[list[int]]:

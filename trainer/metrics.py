@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RESAMPLES = 2000
+_CHOICES = 1 << 18
+"""Drawn at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +63,24 @@ def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
     Raises:
         ValueError: There are no values.
     """
+    return bootstrap_sets([values], seed=seed)
+
+
+def bootstrap_sets(sets: Sequence[Sequence[float]], *, seed: int = 0) -> Interval:
+    """Mean over sets of the means over their queries; queries are drawn anew inside each set.
+
+    Raises:
+        ValueError: There is no set, or one has no values.
+    """
     import numpy as np
 
-    if not values:
+    samples = [np.asarray(values, dtype=np.float64) for values in sets]
+    if not samples or not all(len(sample) for sample in samples):
         raise ValueError("no values to take a mean of")
-    sample = np.asarray(values, dtype=np.float64)
-    means = _resample(sample, seed)
+    chooser = np.random.default_rng(seed)
+    means = np.mean([_resample(sample, chooser) for sample in samples], axis=0)
     low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(sample.mean()), float(low), float(high))
+    return Interval(float(np.mean([sample.mean() for sample in samples])), float(low), float(high))
 
 
 def paired_bootstrap(values: Sequence[float], baseline: Sequence[float], *, seed: int = 0) -> Interval:
@@ -77,14 +89,29 @@ def paired_bootstrap(values: Sequence[float], baseline: Sequence[float], *, seed
     Raises:
         ValueError: They are not of the same queries, or there are none.
     """
-    return bootstrap([value - base for value, base in zip(values, baseline, strict=True)], seed=seed)
+    return paired_bootstrap_sets([values], [baseline], seed=seed)
 
 
-def _resample(sample: "NDArray[np.float64]", seed: int) -> "NDArray[np.float64]":
+def paired_bootstrap_sets(
+    sets: Sequence[Sequence[float]], baselines: Sequence[Sequence[float]], *, seed: int = 0
+) -> Interval:
+    """`paired_bootstrap` of the mean over sets.
+
+    Raises:
+        ValueError: They are not of the same sets and queries, or there are none.
+    """
+    pairs = zip(sets, baselines, strict=True)
+    differences = [[value - base for value, base in zip(*pair, strict=True)] for pair in pairs]
+    return bootstrap_sets(differences, seed=seed)
+
+
+def _resample(sample: "NDArray[np.float64]", chooser: "np.random.Generator") -> "NDArray[np.float64]":
     """Means [resamples] of samples drawn with replacement."""
     import numpy as np
 
-    chooser = np.random.default_rng(seed)
-    # One row of choices at a time keeps a set of a million queries within memory.
-    rows = (sample[chooser.integers(0, len(sample), len(sample))].mean() for _ in range(_RESAMPLES))
-    return np.fromiter(rows, dtype=np.float64, count=_RESAMPLES)
+    # Few rows of choices at a time keep a set of a million queries within memory.
+    rows = max(1, _CHOICES // len(sample))
+    parts = [min(rows, _RESAMPLES - start) for start in range(0, _RESAMPLES, rows)]
+    return np.concatenate(
+        [sample[chooser.integers(0, len(sample), (part, len(sample)))].mean(axis=1) for part in parts]
+    )

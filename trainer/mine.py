@@ -19,7 +19,7 @@ from drama_app.errors import UsageError
 from trainer.overlap import NOTHING
 from trainer.recipe import MineRecipe
 from trainer.records import Passage, Query, RecordWriter, TrainingGroup, make_key, read_records
-from trainer.retrieve import StoredVectors, Vectors, encode_corpus, gather, search
+from trainer.retrieve import StoredVectors, Vectors, encode_passages, gather, search
 
 if TYPE_CHECKING:
     from drama_app.embed import Encoder
@@ -144,11 +144,7 @@ def _open_corpus(
         if places.setdefault(passage.id, len(places)) != len(languages):
             raise UsageError(f"{path}: passage {passage.id} comes twice; build the corpus again")
         languages.append(numbers.setdefault(passage.language, len(numbers)) if passage.language else -1)
-    vectors = encode_corpus(
-        encoder.encode_passages, (each.embedded for each in read_records(path, Passage)), work / "passages.f16",
-        key=make_key(encoder.fingerprint, encoder.dim, "", path),
-        report=lambda count: report(f"{count:,} of {len(places):,} passages encoded") if report else None,
-    )  # fmt: skip
+    vectors = encode_passages(encoder, path, work, report=report)
     known = np.array(languages, dtype=np.int64)
     sizes = [*np.bincount(known[known >= 0], minlength=len(numbers)).tolist(), len(languages)]
     return _Corpus(

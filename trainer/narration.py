@@ -2,9 +2,13 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 from drama_app.errors import UsageError
+
+_QUIET = 60.0
+"""Seconds between lines of progress where stderr is a file: a night's log stays readable."""
 
 
 def show_progress(text: str) -> None:
@@ -19,6 +23,22 @@ def say(text: str) -> None:
     show_progress("")
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+class Narrator:
+    """Progress of one stage: a changing line on a terminal, now and then a line elsewhere."""
+
+    def __init__(self, stage: str) -> None:
+        self._stage = stage
+        self._told = time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        """Tell how far it is."""
+        if sys.stderr.isatty():
+            show_progress(f"{self._stage}: {text}")
+        elif time.monotonic() - self._told > _QUIET:
+            self._told = time.monotonic()
+            say(f"{self._stage}: {text}")
 
 
 def write_json(path: Path, content: object) -> None:

@@ -254,6 +254,21 @@ def quantise_blocks(table: "Floats") -> "tuple[NDArray[np.uint8], NDArray[np.flo
     return codes, scales
 
 
+def round_table(table: "Floats", *, bits: int) -> "Floats":
+    """A token table [V, H] as its codes of 4 or 8 bits will give it back; of other widths it is returned as it is."""
+    import numpy as np
+
+    if bits == 8:
+        rows, scale = quantise_rows(table)
+        return rows.astype(np.float32) * scale.astype(np.float32)
+    if bits != 4:
+        return table
+    codes, scales = quantise_blocks(table)
+    values = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*scales.shape, BLOCK).astype(np.float32) - 8
+    rounded: Floats = (values * scales.astype(np.float32)[..., None]).reshape(len(table), -1)[:, : table.shape[1]]
+    return rounded
+
+
 def _choose_scales(blocks: "Floats") -> "tuple[Floats, NDArray[np.float16]]":
     import numpy as np
 

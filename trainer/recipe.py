@@ -13,6 +13,8 @@ from typing import Any, TypeVar, get_type_hints
 from drama_app.errors import UsageError
 
 Stage = TypeVar("Stage")
+PRECISIONS = ("auto", "int8", "int8-levelled", "int8-down", "float32")
+"""How an export may store products, the fastest first; "auto" takes the first that the development sets allow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,10 @@ class AugmentRecipe:
     most_tokens: int = 64
     """Tokens of one generated query."""
     languages: tuple[str, ...] = ()
+    reranked: int = 0
+    """Queries whose first twenty passages the model puts in order; models under a billion weights cannot."""
+    triplets: int = 0
+    """Queries with an answer and a near miss that the model invents; the paper found no gain in them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +112,8 @@ class TrainRecipe:
     """A query's own, a step."""
     query_tokens: int = 64
     passage_tokens: int = 256
-    query_prefix: str = "Query: "
+    query_prefix: str = ""
+    """What stands before a question; empty is the backbone's own, so that an embedder keeps what it learnt."""
     passage_prefix: str = ""
     temperature: float = 0.04
     widths: tuple[int, ...] = ()
@@ -167,8 +174,12 @@ class TrainRecipe:
 class EvaluateRecipe:
     """Measuring what was made."""
 
+    held_out: float = 0.05
+    """Share of the documents whose queries never train: the development sets, one a language."""
+    queries: int = 200
+    """Queries a language in the development sets at most."""
     limit_queries: int = 0
-    """Queries a set; 0 is all."""
+    """Queries a set that is measured; 0 is all."""
     widths: tuple[int, ...] = ()
 
 
@@ -176,11 +187,21 @@ class EvaluateRecipe:
 class ExportRecipe:
     """From a checkpoint to a retriever folder."""
 
+    precision: str = "auto"
+    """One of PRECISIONS."""
     table_bits: int = 4
+    """Of the token table: 4, 8 or 32; "auto" goes on to 8 if 4 cost too much."""
     largest_loss: float = 0.01
     """nDCG@10 that no language may lose against fp32."""
     widths: tuple[int, ...] = ()
+    """Widths on offer; empty is those that were trained."""
     default_width: int = 0
+    """0 is the widest."""
+
+    def __post_init__(self) -> None:
+        _require(self.precision in PRECISIONS, "precision", f"must be one of {', '.join(PRECISIONS)}")
+        _require(self.table_bits in (4, 8, 32), "table_bits", "must be 4, 8 or 32")
+        _require(self.largest_loss >= 0, "largest_loss", "must be 0 or more")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,13 +209,16 @@ class Recipe:
     """A whole run."""
 
     name: str = "custom"
+    backbone: str = "llm"
+    """What is pruned and trained: "llm" the local LLM's own weights, "retriever" the present retriever's, or a path."""
+    seed: int = 0
     corpus: CorpusRecipe = CorpusRecipe()
     augment: AugmentRecipe = AugmentRecipe()
     mine: MineRecipe = MineRecipe()
     prune: PruneRecipe = PruneRecipe()
     train: TrainRecipe = field(default_factory=TrainRecipe)
     evaluate: EvaluateRecipe = EvaluateRecipe()
-    export: ExportRecipe = ExportRecipe()
+    export: ExportRecipe = field(default_factory=ExportRecipe)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -215,11 +239,11 @@ def read_recipe(path: Path) -> Recipe:
 
 def save_recipe(recipe: Recipe, path: Path) -> None:
     """Write a recipe with every value, so that `read_recipe` gives the same one back."""
-    lines = [f"name = {_show(recipe.name)}"]
-    for section in fields(recipe):
-        stage = getattr(recipe, section.name)
+    values = {each.name: getattr(recipe, each.name) for each in fields(recipe)}
+    lines = [f"{name} = {_show(value)}" for name, value in values.items() if not is_dataclass(value)]
+    for name, stage in values.items():
         if is_dataclass(stage):
-            lines += ["", f"[{section.name}]"]
+            lines += ["", f"[{name}]"]
             lines += [f"{key.name} = {_show(getattr(stage, key.name))}" for key in fields(stage)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")

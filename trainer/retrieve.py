@@ -8,12 +8,16 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from drama_app.errors import UsageError
+from trainer.records import Passage, iterate_lines, make_key, read_records
+
+if TYPE_CHECKING:
+    from drama_app.embed import Encoder
 
 Vectors = NDArray[np.float32]
 StoredVectors = NDArray[np.floating[Any]]
@@ -62,6 +66,22 @@ def encode_corpus(
     partial.replace(path)
     _write_json(described, state | {"done": True})
     return _open(path, state)
+
+
+def encode_passages(
+    encoder: "Encoder", passages: Path, work: Path, *, report: Callable[[str], None] | None = None
+) -> StoredVectors:
+    """Vectors of a file of `Passage`, kept in a folder for whoever asks with the same encoder and file again.
+
+    Raises:
+        UsageError: There are no passages.
+    """
+    total = sum(1 for _ in iterate_lines(passages)) if report else 0
+    return encode_corpus(
+        encoder.encode_passages, (each.embedded for each in read_records(passages, Passage)), work / "passages.f16",
+        key=make_key(encoder.fingerprint, encoder.dim, passages),
+        report=(lambda count: report(f"{count:,} of {total:,} passages encoded")) if report else None,
+    )  # fmt: skip
 
 
 def search(

@@ -7,7 +7,6 @@ import pytest
 
 from drama_app.errors import UsageError
 from trainer.cli import main
-from trainer.commands.evaluate import format_table
 from trainer.evaluate import as_json, evaluate_set, find_sets, read_set
 
 CORPUS = {"fox": "The quick red fox hunts.", "tax": "Income tax is due in May.", "sea": "The sea is deep blue."}
@@ -49,10 +48,10 @@ def test_figures_are_those_of_a_real_search(sets):
 
     assert [each.mode for each in reports] == ["meaning", "keywords", "fused"]
     assert as_json(reports[2]) == {
-        "set": "tiny/en", "mode": "fused", "ndcg10": 1.0, "ndcg10_low": 1.0, "ndcg10_high": 1.0,
-        "recall10": 1.0, "mrr": 1.0, "queries": 2, "documents": 3, "passages": 3,
+        "set": "tiny/en", "system": "", "width": 26, "mode": "fused", "ndcg10": 1.0, "ndcg10_low": 1.0,
+        "ndcg10_high": 1.0, "recall10": 1.0, "mrr": 1.0, "queries": 2, "documents": 3, "passages": 3,
+        "languages": ["en"],
     }  # fmt: skip
-    assert "| tiny/en | 2 | 3 |" in format_table(reports)
 
 
 def test_wrong_ranking_scores_less(sets):
@@ -93,11 +92,3 @@ def test_missing_sets_end_with_code_2_and_one_line(tmp_path, capsys):
     output = capsys.readouterr()
     assert (output.out, output.err.count("\n")) == ("", 1)
     assert "no test set found" in output.err
-
-
-def test_help_says_that_this_version_only_evaluates(capsys):
-    """Nobody is led to expect training."""
-    with pytest.raises(SystemExit) as ended:
-        main(["--help"])
-    assert ended.value.code == 0
-    assert "only evaluates" in capsys.readouterr().out

@@ -220,7 +220,7 @@ def test_odd_widths_and_replacement(tmp_path: Path) -> None:
 def test_disagreement_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph that computes something else is noticed, and no folder is left behind."""
     backbone = make_backbone(tmp_path, make_network(CONFIGS["gemma3"]))
-    from trainer import export, onnx_networks
+    from trainer import onnx_networks, retriever_files
 
     def forget_the_window(network: Network, precision: Precision, **options: Any) -> Any:
         other = make_network(CONFIGS["gemma3"])
@@ -228,7 +228,7 @@ def test_disagreement_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyP
             other.layers[1].self_attn.q_proj.weight.mul_(-3)
         return onnx_networks.write_graph(other, precision, **options)
 
-    monkeypatch.setattr(export, "write_graph", forget_the_window)
+    monkeypatch.setattr(retriever_files, "write_graph", forget_the_window)
     with pytest.raises(RetrieverError, match="does not agree with its network"):
         export_retriever(backbone, tmp_path / "r", LABEL, precision=FULL_PRECISION, texts=TEXTS)
     assert sorted(each.name for each in tmp_path.iterdir()) == ["for-tokenizer"]

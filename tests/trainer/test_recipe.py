@@ -22,7 +22,7 @@ def test_shipped_recipes_are_valid_and_survive_saving(path, tmp_path):
 
 def test_three_recipes_are_shipped():
     """One for tests, one for a laptop, one for a GPU."""
-    assert [path.stem for path in SHIPPED] == ["cpu", "gpu", "tiny"]
+    assert [path.stem for path in SHIPPED] == ["adapt", "cpu", "gpu", "tiny"]
 
 
 def test_what_a_recipe_leaves_out_has_its_default(tmp_path):
@@ -39,7 +39,7 @@ def test_what_a_recipe_leaves_out_has_its_default(tmp_path):
     ("text", "message"),
     [
         ("[train", "is no TOML"),
-        ("[trian]\nsteps = 1", r"'trian' is not known here; known: name, corpus"),
+        ("[trian]\nsteps = 1", r"'trian' is not known here; known: name, backbone"),
         ("[train]\nstep = 1", r"r.toml: \[train\]: 'step' is not known here"),
         ("[train]\nsteps = 'x'", r"r.toml: \[train\]: 'steps' must be a whole number, not 'x'"),
         ("[train]\nsteps = true", r"'steps' must be a whole number, not True"),

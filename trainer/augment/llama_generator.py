@@ -8,6 +8,7 @@ import ctypes
 import os
 from collections.abc import Callable, Sequence
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,17 +42,12 @@ def open_llama(path: Path, *, threads: int | None = None, context: int = 8192) -
         UsageError: llama-cpp-python is not installed, or the file is missing, no GGUF, too large for the memory, cut
             short, or no model that writes text.
     """
-    _check_file(path)
+    check_model(path)
     # Threads that spin while they wait take the core from whoever has work; read when OpenMP is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
-    try:
-        import llama_cpp
-    except ImportError as error:
-        raise UsageError(
-            "writing queries with a GGUF file needs llama.cpp: pip install llama-cpp-python (it is built on the spot, "
-            "about five minutes, and needs a C++ compiler and cmake)"
-        ) from error
+    import llama_cpp
+
     complaints, _ = _listen()
     complaints.clear()
     settings = llama_cpp.llama_model_default_params()
@@ -67,7 +63,17 @@ def open_llama(path: Path, *, threads: int | None = None, context: int = 8192) -
         raise
 
 
-def _check_file(path: Path) -> None:
+def check_model(path: Path) -> None:
+    """Look at a GGUF file and at the library that will read it, without loading either.
+
+    Raises:
+        UsageError: llama-cpp-python is not installed, or the file is missing, no GGUF, or too large for the memory.
+    """
+    if find_spec("llama_cpp") is None:
+        raise UsageError(
+            "writing queries with a GGUF file needs llama.cpp: pip install llama-cpp-python (it is built on the spot, "
+            "about five minutes, and needs a C++ compiler and cmake)"
+        )
     try:
         with path.open("rb") as stream:
             magic = stream.read(4)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import drama_app
 from drama_app.errors import UsageError
+from trainer.assets import find_assets
 
 STYLES = ("question", "keywords", "claim")
 
@@ -59,16 +59,12 @@ class TripletPrompts:
 
 
 def find_prompts() -> Path:
-    """The folder of prompts: inside the installed package, or in a checkout beside it.
+    """The folder of prompts.
 
     Raises:
-        UsageError: It is in neither place.
+        UsageError: It is not there.
     """
-    package = Path(drama_app.__file__).resolve().parent
-    for folder in (package / "assets" / "prompts", package.parent / "assets" / "prompts"):
-        if folder.is_dir():
-            return folder
-    raise UsageError(f"{package}: the prompts are missing; install drama again")
+    return find_assets("prompts")
 
 
 def read_query_prompts(folder: Path | None = None) -> dict[str, QueryPrompts]:

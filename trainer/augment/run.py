@@ -30,7 +30,7 @@ from trainer.augment.rerank import CANDIDATES, Candidates, rerank_block
 from trainer.augment.triplets import write_triplets
 from trainer.recipe import AugmentRecipe
 from trainer.records import Passage, Query, RecordWriter, make_key, read_records
-from trainer.retrieve import encode_corpus, search
+from trainer.retrieve import encode_passages, search
 
 if TYPE_CHECKING:
     from drama_app.embed import Encoder
@@ -133,10 +133,7 @@ def rerank_queries(
     asked = _read_asked(queries, most, languages)
     key = make_key("rerank", generator.name, generator.batch, _name(encoder), queries, passages, most,
                    find_prompts() / "rerank.toml")  # fmt: skip
-    vectors = encode_corpus(
-        encoder.encode_passages, (each.embedded for each in corpus), work / "passages.f16",
-        key=make_key(_name(encoder), passages),
-    )  # fmt: skip
+    vectors = encode_passages(encoder, passages, work, report=report)
     prompt = read_rerank_prompt()
 
     def make(block: Sequence[Query], notes: Counter[str]) -> Iterator[Outcome]:

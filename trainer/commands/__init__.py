@@ -1,8 +1,6 @@
-"""The verbs of `drama-train`: a module each, with NAME, HELP, `declare` and `run`.
+"""The verbs of `drama-train`, each with NAME, HELP, `declare` and `run`: one calls one stage and tells of it."""
 
-Each calls one stage and tells what came of it.
-"""
+from trainer.commands import evaluate, export, report
+from trainer.commands.stage import STAGE_VERBS
 
-from trainer.commands import evaluate
-
-VERBS = (evaluate,)
+VERBS = (*STAGE_VERBS, evaluate, export, report)

@@ -3,14 +3,10 @@
 from collections import deque
 from typing import Any
 
-from drama_app.errors import DramaError
+from drama_app.errors import TrainingError
 
 _WINDOW = 20
 """Losses of single steps differ by a fifth between batches; means of twenty by a twentieth."""
-
-
-class TrainingError(DramaError):
-    """A training that must not go on; the text says why and what to change."""
 
 
 class Watch:

@@ -1,0 +1,136 @@
+"""`drama-train export` makes a retriever folder of whatever the trainer can read, and tells what it did."""
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from drama_app.errors import RetrieverError, UsageError  # noqa: E402
+from drama_app.retriever import open_retriever_folder  # noqa: E402
+from tests.tiny_retriever import WORDS  # noqa: E402
+from tests.trainer.test_export import CONFIGS, make_backbone, make_network  # noqa: E402
+from trainer.backbone import Backbone, load_backbone  # noqa: E402
+from trainer.checkpoint import save_checkpoint  # noqa: E402
+from trainer.commands import export  # noqa: E402
+from trainer.export import Label, export_retriever  # noqa: E402
+from trainer.onnx_graph import FULL_PRECISION  # noqa: E402
+from trainer.recipe import ExportRecipe, Recipe  # noqa: E402
+from trainer.run_folder import Inputs, RunFolder  # noqa: E402
+
+
+def run(*arguments: object) -> int:
+    parser = argparse.ArgumentParser()
+    export.declare(parser)
+    return export.run(parser.parse_args([str(each) for each in arguments]))
+
+
+def save(backbone: Backbone, folder: Path) -> Path:
+    save_checkpoint(folder, backbone.network, tokenizer=backbone.tokenizer, origin=backbone.origin)
+    return folder
+
+
+def write_sets(folder: Path) -> Path:
+    (folder / "en" / "qrels").mkdir(parents=True)
+    texts = [" ".join(WORDS[start : start + 6]) for start in range(40)]
+    rows = [json.dumps({"_id": f"d{number}", "text": text}) for number, text in enumerate(texts)]
+    (folder / "en" / "corpus.jsonl").write_text("\n".join(rows))
+    rows = [json.dumps({"_id": f"q{number}", "text": text[:20], "lang": "en"}) for number, text in enumerate(texts)]
+    (folder / "en" / "queries.jsonl").write_text("\n".join(rows))
+    judged = "".join(f"q{number}\td{number}\t1\n" for number in range(40))
+    (folder / "en" / "qrels" / "test.tsv").write_text(judged)
+    return folder
+
+
+def test_a_run_is_exported_with_its_own_sets_and_recipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run gives its trained network, else its backbone; its development sets, recipe and figures are taken."""
+    backbone = make_backbone(tmp_path, make_network(CONFIGS["xlm-r with head"]))
+    recipe = Recipe(name="my run", export=ExportRecipe(table_bits=8, widths=(48, 16), default_width=16))
+    own = RunFolder.begin(tmp_path / "run", recipe, Inputs())
+    own.finish("train", 5.0, {"steps": 7})
+    with pytest.raises(UsageError, match="has no network yet"):
+        run(own.path, "--out", tmp_path / "r")
+    save(backbone, own.backbone)
+    write_sets(own.development)
+    assert run(own.path, "--out", tmp_path / "r", "--largest-loss", "1", "--limit-queries", "9") == 0
+    output = capsys.readouterr()
+    assert output.out == f"{tmp_path / 'r'}\n"
+    assert "nDCG@10" in output.err
+    retriever = open_retriever_folder(tmp_path / "r")
+    assert (retriever.name, retriever.version, retriever.dims, retriever.default_dim) == ("my-run", "1", (48, 16), 16)
+    gate = json.loads((tmp_path / "r" / "metrics.json").read_text())["gate"]
+    assert (gate["queries"], gate["width"], gate["largest_loss"]) == ({"en": 9}, 16, 1.0)
+    assert "- **train**: seconds 5, steps 7" in (tmp_path / "r" / "card.md").read_text()
+    trained = replace(backbone, origin=replace(backbone.origin, name="trained"))
+    save(trained, own.training / "final")
+    run(own.path, "--out", tmp_path / "r", "--precision", "float32", "--name", "other", "--version", "2")
+    retriever = open_retriever_folder(tmp_path / "r")
+    assert (retriever.name, retriever.version, retriever.backbone) == ("other", "2", "trained")
+
+
+def test_a_retriever_is_exported_again_as_itself(tmp_path: Path) -> None:
+    """Name, version, widths, languages, licence and notices of a retriever folder stay; its precision may change."""
+    backbone = make_backbone(tmp_path, make_network(CONFIGS["gemma3"]))
+    label = Label(name="mine", version="3", dims=(64, 32), default_dim=32, languages=("de",), licence_text="Free.")
+    before, _ = export_retriever(backbone, tmp_path / "a", label, precision=FULL_PRECISION)
+    (tmp_path / "data.txt").write_text("Data from a test, CC0.\n")
+    run(tmp_path / "a", "--out", tmp_path / "b", "--table-bits", "8", "--notice", tmp_path / "data.txt")
+    after = open_retriever_folder(tmp_path / "b")
+    assert (after.name, after.version, after.dims, after.default_dim) == ("mine", "3", (64, 32), 32)
+    assert (after.languages_counted, after.fingerprint == before.fingerprint) == (("de",), False)
+    assert "8 bits" in after.precision
+    assert (tmp_path / "b" / "LICENSE").read_text() == "Free."
+    notice = (tmp_path / "b" / "NOTICE").read_text()
+    assert "Made for a test." in notice
+    assert "Data from a test, CC0." in notice
+    (tmp_path / "a" / "model.safetensors").rename(tmp_path / "body.safetensors")
+    with pytest.raises(RetrieverError, match="training weights are neither in it nor beside it"):
+        run(tmp_path / "a", "--out", tmp_path / "c")
+    run(tmp_path / "a", "--out", tmp_path / "c", "--weights", tmp_path / "body.safetensors", "--widths", "64")
+    assert open_retriever_folder(tmp_path / "c").dims == (64,)
+
+
+def test_a_language_model_is_made_to_look_both_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A causal checkpoint becomes a bidirectional retriever, and the person is told that it is untrained."""
+    config = replace(CONFIGS["causal qwen3 with head"], lm_head="tied", output_size=0)  # type: ignore[call-arg]
+    folder = save(make_backbone(tmp_path, make_network(config)), tmp_path / "llm")
+    run(folder, "--out", tmp_path / "r", "--table-bits", "8")
+    assert "untrained" in capsys.readouterr().err
+    assert getattr(load_backbone(tmp_path / "r").config, "causal", None) is False
+
+
+def test_a_gguf_alone_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With --gguf and no --out only that file is written, in the type asked for."""
+    from trainer import gguf_export
+
+    asked: dict[str, object] = {}
+
+    def write(backbone: Backbone, path: Path, **options: object) -> str:
+        asked.update(options, path=path)
+        return "written"
+
+    monkeypatch.setattr(gguf_export, "write_checked_gguf", write)
+    folder = save(make_backbone(tmp_path, make_network(CONFIGS["llama"])), tmp_path / "network")
+    run(folder, "--gguf", tmp_path / "a.gguf", "--gguf-type", "q8_0", "--without-head")
+    assert asked == {"path": tmp_path / "a.gguf", "kind": "q8_0", "without_head": True}
+
+
+def test_what_cannot_be_is_told_before_a_network_is_read(tmp_path: Path) -> None:
+    """No target, other files in it, missing sets or notices, odd losses: each is a sentence, at once."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years of work")
+    for arguments, reason in (
+        ([], "name what to write"),
+        (["--out", tmp_path / "mine"], "holds other files"),
+        (["--out", tmp_path / "r", "--sets", tmp_path / "none"], "no test set found"),
+        (["--out", tmp_path / "r", "--notice", tmp_path / "none"], "cannot be read"),
+        (["--out", tmp_path / "r", "--largest-loss", "-1"], "--largest-loss must be 0 or more"),
+        (["--gguf", tmp_path / "none" / "a.gguf"], "a folder that is there"),
+    ):
+        with pytest.raises(UsageError, match=reason):
+            run(tmp_path / "missing", *arguments)
+    with pytest.raises(RetrieverError, match="no such file or folder"):
+        run(tmp_path / "missing", "--out", tmp_path / "r")

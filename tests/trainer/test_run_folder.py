@@ -1,0 +1,117 @@
+"""The folder of a run, its development sets, and the app's index as a corpus."""
+
+import json
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from drama_app.cli import main as app
+from drama_app.errors import NoIndexError, UsageError
+from trainer.development import divide
+from trainer.own_index import count_index_passages, write_index_texts
+from trainer.recipe import Recipe
+from trainer.records import Passage, Query, RecordWriter, read_records, text_id
+from trainer.run_folder import Inputs, RunFolder
+
+
+def test_a_run_remembers_its_inputs_and_stages(tmp_path: Path):
+    """What a run was given and what it has done comes back when its folder is opened."""
+    recipe = replace(Recipe(name="mine"), seed=7)
+    run = RunFolder.begin(tmp_path / "run", recipe, Inputs(corpus=("/a", "index"), llm_url="http://here"))
+    run.finish("corpus", 1.23, {"passages": 4})
+    run.finish("augment", 2.0, {})
+
+    opened = RunFolder.open(tmp_path / "run")
+    assert (opened.recipe, opened.inputs, opened.done["corpus"]["passages"]) == (recipe, run.inputs, 4)
+    assert "python" in json.loads((tmp_path / "run" / "run.json").read_text())["versions"]
+    opened.finish("corpus", 1.0, {"passages": 5})
+    assert set(RunFolder.open(tmp_path / "run").done) == {"corpus"}
+
+
+def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path):
+    """A run begins in an empty folder only, and opens only what is a run."""
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(UsageError, match="not empty"):
+        RunFolder.begin(tmp_path, Recipe(), Inputs())
+    with pytest.raises(UsageError, match="holds no run"):
+        RunFolder.open(tmp_path)
+    RunFolder.begin(tmp_path / "run", Recipe(), Inputs())
+    with pytest.raises(UsageError, match="--resume"):
+        RunFolder.begin(tmp_path / "run", Recipe(), Inputs())
+    (tmp_path / "run" / "run.json").write_text('{"schema": 99, "inputs": {}, "stages": {}, "created": 1}')
+    with pytest.raises(UsageError, match="schema 99"):
+        RunFolder.open(tmp_path / "run")
+    (tmp_path / "run" / "run.json").write_text("[")
+    with pytest.raises(UsageError, match="cannot be read"):
+        RunFolder.open(tmp_path / "run")
+
+
+def test_two_processes_never_work_in_one_run(tmp_path: Path):
+    """While one process holds a run another is told so."""
+    run = RunFolder.begin(tmp_path / "run", Recipe(), Inputs())
+    with run.locked(), pytest.raises(UsageError, match="another process"), RunFolder.open(run.path).locked():
+        pass
+
+
+def _write(path: Path, records) -> Path:
+    with RecordWriter(path) as writer:
+        for record in records:
+            writer.write(record)
+    return path
+
+
+def _read(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines()
+
+
+def test_what_is_held_out_never_trains(tmp_path: Path):
+    """Queries and passages of held-out documents are in the development sets of their language and nowhere else."""
+    chooser = random.Random(1)
+    texts = ["".join(chooser.choices("abcdefghijklmnop ", k=60)) for _ in range(300)]
+    passages = [
+        Passage(id=text_id(text), text=text, language="de" if n % 3 else "en", document=f"d{n // 2}")
+        for n, text in enumerate(texts)
+    ]
+    queries = [
+        Query(id=text_id(f"query {n}"), text=f"query {n}", passage=each.id, kind="crop" if n % 5 == 0 else "written",
+              language=each.language)
+        for n, each in enumerate(passages)
+    ]  # fmt: skip
+    figures = divide(
+        [_write(tmp_path / "q.jsonl", queries)], [_write(tmp_path / "p.jsonl", passages)],
+        training_queries=tmp_path / "tq.jsonl", training_passages=tmp_path / "tp.jsonl",
+        development=tmp_path / "dev", held_out=0.3, most=30, seed=0,
+    )  # fmt: skip
+
+    trained = {each.passage for each in read_records(tmp_path / "tq.jsonl", Query)}
+    known = {each.id for each in read_records(tmp_path / "tp.jsonl", Passage)}
+    documents = {each.id: each.document for each in passages}
+    assert set(figures["development"]) == {"de", "en"}
+    assert figures["development"]["de"] == 30
+    for language in ("de", "en"):
+        rows = (tmp_path / "dev" / language / "qrels" / "test.tsv").read_text().splitlines()[1:]
+        answers = {row.split("\t")[1] for row in rows}
+        asked = {json.loads(line)["_id"] for line in _read(tmp_path / "dev" / language / "queries.jsonl")}
+        corpus = {json.loads(line)["_id"] for line in _read(tmp_path / "dev" / language / "corpus.jsonl")}
+        assert answers <= corpus and not answers & known
+        assert not {documents[each] for each in answers} & {documents[each] for each in trained}
+        assert not asked & {each.id for each in queries if each.kind == "crop"}
+
+
+def test_the_index_of_the_app_is_a_corpus(tmp_path: Path, tiny: Path, capsys):
+    """Every passage that the app has indexed comes as a row with its title and document; no index is told."""
+    assert count_index_passages() == 0
+    with pytest.raises(NoIndexError, match="drama-app index"):
+        write_index_texts(tmp_path / "none.jsonl")
+    folder = tmp_path / "files"
+    folder.mkdir()
+    (folder / "bees.md").write_text("# Bees\n\n## Dance\n\nThey dance to tell where food is.\n", encoding="utf-8")
+    (folder / "tea.txt").write_text("Tea is grown on hills.\n", encoding="utf-8")
+    app(["index", str(folder), "--retriever", str(tiny)])
+
+    assert write_index_texts(tmp_path / "texts.jsonl") == count_index_passages()
+    rows = [json.loads(line) for line in _read(tmp_path / "texts.jsonl")]
+    assert any("They dance" in row["text"] and row["title"].startswith("Bees") for row in rows), rows
+    assert len({row["document"] for row in rows}) == 2

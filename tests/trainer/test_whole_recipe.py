@@ -1,0 +1,189 @@
+"""The whole recipe on tiny models: from texts and a local LLM to a retriever folder with which the app finds a file."""
+
+import json
+import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from drama_app.cli import main as app
+from drama_app.retriever import open_retriever_folder
+from tests.trainer.tiny_gguf import make_tiny_gguf
+from trainer.cli import main
+from trainer.run_folder import STAGES, RunFolder
+
+PLACES = ("Avaria", "Belmont", "Corvina", "Dunmore", "Eldoria", "Fernhill", "Granada", "Holmgard", "Istria", "Jutland")
+THINGS = ("lighthouse", "vineyard", "observatory", "shipyard", "monastery", "aqueduct", "brewery", "glassworks")
+DEEDS = ("painted", "flooded", "rebuilt", "measured", "abandoned", "decorated")
+
+
+def describe(number: int) -> str:
+    place, thing = PLACES[number % len(PLACES)], THINGS[number // 3 % len(THINGS)]
+    deed, year = DEEDS[number % len(DEEDS)], 1500 + 7 * number
+    return (
+        f"The {thing} of {place} was {deed} in {year}. Its keeper wrote that {number + 3} workers came from the "
+        f"harbour every morning, and that the {thing} stood on a rock above the {place} road."
+    )
+
+
+class _Writer(BaseHTTPRequestHandler):
+    """An endpoint that asks about two words of the passage it is shown."""
+
+    def do_GET(self):
+        self._send({"data": [{"id": "writer"}]})
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        shown = asked["messages"][-1]["content"] if "messages" in asked else asked["prompt"]
+        found = re.findall(r"The (\w+) of (\w+) was (\w+)", shown) or [("door", "Rome", "open")]
+        thing, place, deed = found[-1]
+        text = f"In which year did people say that a {thing} near {place} had been {deed}?"
+        choice = {"message": {"content": text}} if "messages" in asked else {"text": text}
+        self._send({"choices": [choice], "usage": {"prompt_tokens": 9, "completion_tokens": 9}})
+
+    def log_message(self, *arguments):
+        pass
+
+    def _send(self, content):
+        body = json.dumps(content).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def endpoint():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Writer)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/v1"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpus")
+    rows = [{"text": describe(n), "lang": "en", "document": f"chronicle {n // 2}"} for n in range(160)]
+    (folder / "chronicles.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    pairs = [
+        {"query": f"What happened to the {THINGS[n // 3 % 8]} of {PLACES[n % 10]} in {1500 + 7 * n}?",
+         "positive": describe(n), "lang": "en"}
+        for n in range(0, 160, 2)
+    ]  # fmt: skip
+    (folder.parent / "pairs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def gguf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("gguf")
+    return make_tiny_gguf(tmp_path_factory.mktemp("gguf") / "tiny.gguf")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, corpus, gguf, endpoint) -> Path:
+    """A run that has come to its end, with the shipped retriever as the present one."""
+    run = tmp_path_factory.mktemp("run") / "run"
+    arguments = ["--recipe", "tiny", "--local-llm", gguf, "--llm-url", endpoint, "--corpus", corpus,
+                 "--pairs", corpus.parent / "pairs.jsonl", "--out", run]  # fmt: skip
+    assert main(list(map(str, arguments))) == 0
+    return run
+
+
+def test_every_stage_leaves_its_files_and_figures(finished):
+    """The whole recipe makes passages, queries, groups, a pruned network, a trained one, a retriever and a report."""
+    run = RunFolder.open(finished)
+
+    assert tuple(run.done) == STAGES
+    assert run.done["corpus"]["passages"] > 100
+    assert run.done["augment"]["tallies"]["generated"]["counts"]["en"]["kept"] > 5
+    assert run.done["mine"]["negatives"] > run.done["mine"]["groups"]
+    assert run.done["mine"]["kinds"].keys() == {"written", "crop", "question"}
+    assert run.done["augment"]["held_out_queries"] > 5
+    assert json.loads(run.evaluation.read_text(encoding="utf-8"))
+    assert "<html" in run.report.read_text(encoding="utf-8")
+    assert open_retriever_folder(run.retriever).dims == (32, 16)
+
+
+def test_the_app_finds_a_file_with_what_was_trained(finished, tmp_path, capsys):
+    """The retriever of the run fills an index, and a question about one file finds it first."""
+    for number in (3, 40, 77, 111):
+        (tmp_path / f"{number}.md").write_text(describe(number), encoding="utf-8")
+    assert app(["index", str(tmp_path), "--retriever", str(finished / "retriever")]) == 0
+    capsys.readouterr()
+
+    question = f"What was {DEEDS[40 % 6]} at {PLACES[0]}, the {THINGS[40 // 3 % 8]}?"
+    assert app(["search", question, "--json"]) == 0
+    hits = json.loads(capsys.readouterr().out)["hits"]
+    assert hits[0]["path"].endswith("40.md")
+
+
+def test_a_finished_run_is_not_run_again(finished, capsys):
+    """Going on with a run that is done changes nothing; beginning another in its folder is refused."""
+    before = (finished / "run.json").stat().st_mtime_ns, (finished / "retriever" / "model.onnx").stat().st_mtime_ns
+
+    assert main(["--out", str(finished), "--resume"]) == 0
+    assert (finished / "retriever" / "model.onnx").stat().st_mtime_ns == before[1]
+    assert main(["--out", str(finished), "--corpus", "index"]) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_one_stage_runs_again_alone(finished, tmp_path, capsys):
+    """A verb runs its stage again and what came after it is to be made anew; one whose files are missing names them."""
+    copy = tmp_path / "run"
+    run = RunFolder.open(finished)
+    import shutil
+
+    shutil.copytree(run.path, copy)
+    assert main(["mine", str(copy)]) == 0
+    assert set(RunFolder.open(copy).done) == {"corpus", "augment", "mine"}
+    assert main(["export", str(copy / "train" / "nothing"), "--out", str(tmp_path / "out")]) == 2
+    capsys.readouterr()
+    assert main(["train", str(copy)]) == 2
+    assert "drama-train prune" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}/missing"], "no such file or folder"),
+        (["--local-llm", "{corpus}/chronicles.jsonl", "--corpus", "{corpus}"], "GGUF"),
+        (["--local-llm", "{gguf}", "--corpus", "{empty}"], "holds no file"),
+        (["--local-llm", "{gguf}"], "--corpus"),
+        (["--corpus", "{corpus}"], "--local-llm"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--languages", "klingon"], "klingon"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--recipe", "huge"], "no such recipe"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--recipe", "cpu"], "layers"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--sets", "{empty}"], "no test set"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--backbone", "{corpus}"], "neither"),
+        (["--local-llm", "{gguf}", "--corpus", "index"], "drama-app index"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(arguments, said, corpus, gguf, tiny, tmp_path, capsys):
+    """What is missing or wrong is told in a sentence at the start, and no folder is made."""
+    (tmp_path / "empty").mkdir()
+    names = {"corpus": corpus, "gguf": gguf, "empty": tmp_path / "empty"}
+    given = [each.format(**names) for each in arguments]
+    recipe = [] if "--recipe" in given else ["--recipe", "tiny"]
+
+    assert main([*given, *recipe, "--retriever", str(tiny), "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert said in told and "Traceback" not in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_plan_comes_before_any_work(corpus, gguf, tiny, tmp_path, capsys):
+    """A dry run prints a line a stage with its time, and makes nothing."""
+    arguments = ["--recipe", "tiny", "--no-llm", "--local-llm", gguf, "--corpus", corpus, "--retriever", tiny,
+                 "--out", tmp_path / "run", "--dry-run"]  # fmt: skip
+
+    assert main(list(map(str, arguments))) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [*STAGES[:-1], "together"]
+    assert "160 passages" in lines[0]
+    assert not (tmp_path / "run").exists()

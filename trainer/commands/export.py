@@ -1,0 +1,214 @@
+"""The `export` verb: a retriever folder, and a GGUF for other tools, out of any network. It measures nothing itself."""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drama_app.errors import UsageError
+from trainer.narration import Narrator, say, show_progress
+from trainer.options import positive
+from trainer.recipe import PRECISIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer.backbone import Backbone
+    from trainer.gate import DevelopmentSet
+    from trainer.recipe import ExportRecipe
+    from trainer.retriever_files import Label
+    from trainer.run_folder import RunFolder
+
+NAME = "export"
+HELP = "make a retriever folder, or a GGUF, of a run, a checkpoint, a model folder or a GGUF"
+_SPECIMENS = 64
+"""Passages to calibrate on."""
+
+
+def declare(verb: argparse.ArgumentParser) -> None:
+    """Add the arguments."""
+    add = verb.add_argument
+    add("source", metavar="SOURCE",
+        help="a run (its trained network, else its backbone), a checkpoint, a folder of transformers, OWNER/NAME on "
+        "the Hugging Face hub such as facebook/drama-base, a GGUF, or a retriever folder")  # fmt: skip
+    add("--out", type=Path, metavar="FOLDER", help="the retriever folder to write; an earlier one there is replaced")
+    add("--weights", type=Path, metavar="FILE", help="training weights of a retriever folder, if they are not in it")
+    add("--name", help="what the retriever is called; default: by its source")
+    add("--version", help="default: 1, or the source's own")
+    add("--sets", type=Path, metavar="DIR",
+        help="development sets in BEIR layout, by which the precision is chosen; default: the run's own")  # fmt: skip
+    add("--limit-queries", type=positive, metavar="N", help="the first N queries of a set; default: 200")
+    add("--widths", type=_widths, metavar="N,N", help="widths that vectors may be cut to; default: those trained")
+    add("--precision", choices=PRECISIONS,
+        help="auto (the default) tries the others in this order and takes the first by which no language loses more "
+        "than --largest-loss")  # fmt: skip
+    add("--table-bits", type=int, choices=(4, 8, 32), help="of the token table; default: 4, then 8")
+    add("--largest-loss", type=float, metavar="X", help="nDCG@10 that a language may lose; default: 0.01")
+    add("--notice", type=Path, metavar="FILE", help="licences and notices of the data, for NOTICE and card")
+    add("--gguf", type=Path, metavar="FILE", help="also, or only, write a GGUF for llama.cpp and what is built on it")
+    add("--gguf-type", choices=("f16", "f32", "q8_0"), default="f16", help="of the GGUF's matrices; default: f16")
+    add("--without-head", action="store_true",
+        help="leave the linear head after pooling out of the GGUF, which has no place for it; its vectors are then "
+        "others than the retriever's, of the full width only")  # fmt: skip
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the verb; returns the exit code."""
+    if not (options.out or options.gguf):
+        raise UsageError("name what to write: --out FOLDER, --gguf FILE, or both")
+    from trainer.backbone import load_backbone
+
+    own = _open_run(options.source)
+    recipe = _choose_recipe(options, own)
+    development = _read_development(options, own) if options.out else ()
+    notices = _read_notices(options, own)  # bad options are told before a network is loaded
+    _check_places(options)
+    source = _find_network(options.source, own)
+    say(f"reading {source}")
+    backbone = _look_both_ways(load_backbone(source, weights=options.weights))
+    if options.out:
+        label = replace(_make_label(options, own, backbone), notices=notices, dims=options.widths or ())
+        _write_folder(backbone, options.out, label, recipe, development, _collect_texts(own, development))
+    if options.gguf:
+        from trainer.gguf_export import write_checked_gguf
+
+        told = write_checked_gguf(backbone, options.gguf, kind=options.gguf_type, without_head=options.without_head)
+        say(told)
+        sys.stdout.write(f"{options.gguf}\n")
+    return 0
+
+
+def _write_folder(
+    backbone: "Backbone", folder: Path, label: "Label", recipe: "ExportRecipe",
+    development: "Sequence[DevelopmentSet]", texts: "Sequence[str]",
+) -> None:  # fmt: skip
+    from trainer.export import export_gated, tell_trial
+
+    if not development:
+        say("no development sets (--sets DIR): how it is stored is checked by cosine, not by nDCG@10")
+    retriever, gate = export_gated(
+        backbone, folder, label, recipe, development=development, texts=texts, report=Narrator(NAME)
+    )
+    show_progress("")
+    for each in gate["tried"]:
+        say(tell_trial(each))
+    scores = f", nDCG@10 {gate['ndcg10']:.4f} against {gate['ndcg10_float32']:.4f} in float32" if development else ""
+    say(f"{retriever.name} {retriever.version}: {gate['chosen']}{scores}")
+    say(f"The app takes it with: drama-app model use {folder}")
+    sys.stdout.write(f"{folder}\n")
+
+
+def _open_run(source: str) -> "RunFolder | None":
+    from trainer.run_folder import RunFolder
+
+    folder = Path(source).expanduser()
+    return RunFolder.open(folder) if (folder / "run.json").is_file() else None
+
+
+def _find_network(source: str, own: "RunFolder | None") -> str:
+    """Where the network of a source is."""
+    from trainer.checkpoint import is_checkpoint
+
+    if own is None:
+        return source
+    for folder in (own.training / "final", own.backbone):
+        if is_checkpoint(folder):
+            return str(folder)
+    raise UsageError(f"{own.path}: this run has no network yet; go on with it: drama-train --out {own.path} --resume")
+
+
+def _choose_recipe(options: argparse.Namespace, own: "RunFolder | None") -> "ExportRecipe":
+    from trainer.recipe import ExportRecipe
+
+    named = {name: getattr(options, name) for name in ("precision", "table_bits", "largest_loss")}
+    changes = {name: value for name, value in named.items() if value is not None}
+    if options.widths:
+        changes |= {"widths": options.widths, "default_width": 0}
+    try:
+        return replace(own.recipe.export if own else ExportRecipe(), **changes)
+    except ValueError as error:
+        raise UsageError(str(error).replace("'largest_loss'", "--largest-loss")) from error
+
+
+def _read_development(options: argparse.Namespace, own: "RunFolder | None") -> "Sequence[DevelopmentSet]":
+    from trainer.evaluate import find_sets
+    from trainer.gate import QUERIES, read_development
+
+    if options.sets:
+        find_sets(options.sets)  # sets that were named must be there
+    folder = options.sets or (own.development if own else None)
+    return read_development(folder, queries=options.limit_queries or QUERIES) if folder else ()
+
+
+def _read_notices(options: argparse.Namespace, own: "RunFolder | None") -> tuple[str, ...]:
+    path = options.notice or (Path(own.inputs.notice) if own and own.inputs.notice else None)
+    if path is None:
+        return ()
+    try:
+        return (path.read_text(encoding="utf-8").strip(),)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
+
+
+def _check_places(options: argparse.Namespace) -> None:
+    from trainer.retriever_files import check_place
+
+    if options.out:
+        check_place(options.out)
+    if options.gguf and (options.gguf.is_dir() or not options.gguf.parent.is_dir()):
+        raise UsageError(f"{options.gguf}: name a file in a folder that is there")
+
+
+def _look_both_ways(backbone: "Backbone") -> "Backbone":
+    """An LLM as it comes, made an encoder; what was trained as one already is one."""
+    from trainer.encoder import EncoderConfig
+    from trainer.network import change_network
+
+    config = backbone.config
+    if not isinstance(config, EncoderConfig) or (config.lm_head == "none" and not config.causal):
+        return backbone
+    say("this is a language model, not a retriever: it is exported bidirectional and mean pooled, but untrained")
+    return replace(backbone, network=change_network(backbone.network, causal=False, lm_head="none"))
+
+
+def _make_label(options: argparse.Namespace, own: "RunFolder | None", backbone: "Backbone") -> "Label":
+    """Name, version, languages and licence: as told, else by the source."""
+    from drama_app.retriever import DESCRIPTION, open_retriever_folder
+    from trainer.card import summarise_stages
+    from trainer.checkpoint import is_checkpoint
+    from trainer.retriever_files import Label, make_name
+
+    folder = Path(options.source).expanduser()
+    languages: tuple[str, ...] = ()
+    name, version = own.recipe.name if own else folder.stem if folder.is_file() else folder.name, "1"
+    if is_checkpoint(folder):
+        name = backbone.origin.name  # such folders are called "final" or by their step
+    default, max_tokens = 0, min(512, backbone.origin.max_tokens)
+    if (folder / DESCRIPTION).is_file():
+        before = open_retriever_folder(folder)
+        name, version, languages = before.name, before.version, before.languages_counted
+        default, max_tokens = before.default_dim if not options.widths else 0, before.max_tokens
+    text = next((path for path in sorted(folder.glob("LICENSE*")) if path.is_file()), None) if folder.is_dir() else None
+    return Label(
+        name=options.name or make_name(name),
+        version=options.version or version, languages=languages, default_dim=default, max_tokens=max_tokens,
+        licence_text=text.read_text(encoding="utf-8", errors="replace") if text else "",
+        made=summarise_stages(own.done) if own else {"exported from": options.source},
+    )  # fmt: skip
+
+
+def _collect_texts(own: "RunFolder | None", development: "Sequence[DevelopmentSet]") -> "list[str]":
+    """Passages to calibrate on: the run's, else the last of each development set, which answer nothing as a rule."""
+    from itertools import islice
+
+    from trainer.records import Passage, read_records
+
+    if own and own.training_passages.is_file():
+        return [each.embedded for each in islice(read_records(own.training_passages, Passage), _SPECIMENS)]
+    share = -(-_SPECIMENS // max(1, len(development)))
+    return [text for each in development for text in each.passages[-share:]]
+
+
+def _widths(text: str) -> tuple[int, ...]:
+    return tuple(positive(part) for part in text.split(","))

@@ -1,0 +1,102 @@
+"""Owns the development sets of a run: held-out queries in BEIR layout, a language each, to measure what was made.
+
+Whole documents are held out with their near-duplicates; a set's other passages are there to be told apart from the
+answers. It measures nothing.
+"""
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from trainer.records import Passage, Query, RecordWriter, read_records
+from trainer.splits import split_passages
+
+_NOT_ASKED = frozenset({"crop", "triplet", "parallel"})
+"""Kinds that no person would ask like."""
+_LEAST_QUERIES = 10
+"""A language with fewer goes into the set "other"."""
+_PASSAGES = 2000
+"""Of a set: with fewer, a retriever that knows the topic alone would do."""
+OTHER = "other"
+
+
+def divide(
+    queries: Sequence[Path], passages: Sequence[Path], *, training_queries: Path, training_passages: Path,
+    development: Path, held_out: float, most: int, seed: int,
+) -> dict[str, object]:  # fmt: skip
+    """Write what trains and what measures.
+
+    Args:
+        queries: Files of `Query`.
+        passages: Files of `Passage`; an id that comes again is left out.
+        training_queries: Gets the queries whose documents train.
+        training_passages: Gets all passages but those held out.
+        development: Folder for the sets; what is in it goes.
+        held_out: Share of the documents with queries to hold out.
+        most: Queries a set.
+        seed: Of the split.
+
+    Returns:
+        Figures: queries that train and that are held out, and queries by development set.
+    """
+    asked = [query for path in queries for query in read_records(path, Query)]
+    known = {passage.id: passage for path in passages for passage in read_records(path, Passage)}
+    targets = {query.passage for query in asked}
+    split = split_passages([each for each in known.values() if each.id in targets], held_out=held_out, seed=seed)
+    training, held = split.divide(asked)
+    _write(training_queries, training)
+    _write(training_passages, (each for each in known.values() if each.id not in split.held_out))
+    shutil.rmtree(development, ignore_errors=True)
+    sets = _choose(held, most)
+    for name, chosen in sets.items():
+        _write_set(development / name, name, chosen, known, split.held_out)
+    sizes = {name: len(chosen) for name, chosen in sorted(sets.items())}
+    return {"training_queries": len(training), "held_out_queries": len(held), "development": sizes}
+
+
+def _choose(held: Iterable[Query], most: int) -> dict[str, list[Query]]:
+    """Queries by set: in the order of their ids, which is none."""
+    held = sorted(held, key=lambda query: query.id)
+    asked = [query for query in held if query.kind not in _NOT_ASKED] or held
+    sizes = Counter(query.language for query in asked)
+    sets: dict[str, list[Query]] = {}
+    for query in asked:
+        name = query.language if sizes[query.language] >= _LEAST_QUERIES and query.language.isalnum() else OTHER
+        chosen = sets.setdefault(name, [])
+        if len(chosen) < most and query.id not in {each.id for each in chosen}:
+            chosen.append(query)
+    return sets
+
+
+def _write_set(
+    folder: Path, name: str, queries: Sequence[Query], known: dict[str, Passage], held_out: frozenset[str]
+) -> None:
+    """One set: its answers first, then held-out passages of their languages, then others of them."""
+    answers = {query.passage for query in queries}
+    spoken = {known[each].language for each in answers}
+    others = sorted(
+        (each for each, passage in known.items() if passage.language in spoken and each not in answers),
+        key=lambda each: (each not in held_out, each),
+    )
+    (folder / "qrels").mkdir(parents=True)
+    with (folder / "corpus.jsonl").open("w", encoding="utf-8") as stream:
+        for each in [*sorted(answers), *others[: max(0, _PASSAGES - len(answers))]]:
+            passage = known[each]
+            row = {"_id": each, "title": passage.title, "text": passage.text, "lang": passage.language}
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    with (folder / "queries.jsonl").open("w", encoding="utf-8") as stream:
+        for query in queries:
+            row = {"_id": query.id, "text": query.text, "lang": query.language}
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+    lines = ["query-id\tcorpus-id\tscore", *(f"{query.id}\t{query.passage}\t1" for query in queries)]
+    (folder / "qrels" / "test.tsv").write_text("\n".join([*lines, ""]), encoding="utf-8")
+    languages = {"language": "" if name == OTHER else name}
+    (folder / "meta.json").write_text(json.dumps(languages) + "\n", encoding="utf-8")
+
+
+def _write(path: Path, records: "Iterable[Query] | Iterable[Passage]") -> None:
+    with RecordWriter(path) as writer:
+        for record in records:
+            writer.write(record)

@@ -1,0 +1,72 @@
+"""Owns a first look at a backbone: whether it can be used, and its shape, before hours are spent on what leads to it.
+
+It reads headers, not weights, wherever the header tells.
+"""
+
+import json
+from pathlib import Path
+
+from drama_app.errors import RetrieverError
+from drama_app.retriever import DESCRIPTION
+from trainer.network import NetworkConfig
+
+_FAMILIES = ("llama", "qwen3", "gemma3")
+
+
+def read_outline(source: str, *, weights: Path | None = None) -> NetworkConfig | None:
+    """The shape of a network; None for a name on the hub, which is fetched later.
+
+    Raises:
+        RetrieverError: There is nothing, or nothing that the trainer computes.
+    """
+    path = Path(source).expanduser()
+    if path.is_file():
+        return _read_gguf(path)
+    if not path.is_dir():
+        if source.count("/") == 1 and not source.startswith((".", "/", "~")):
+            return None
+        raise RetrieverError(f"{source}: no such file or folder")
+    config = path / "config.json"
+    if config.is_file() and not (path / DESCRIPTION).is_file() and not (path / "checkpoint.json").is_file():
+        from trainer.translate import translate_config
+
+        try:
+            return translate_config(json.loads(config.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError) as error:
+            raise RetrieverError(f"{config}: cannot be read ({error})") from error
+    from trainer.backbone import load_backbone
+
+    return load_backbone(source, weights=weights).config
+
+
+def _read_gguf(path: Path) -> NetworkConfig:
+    from gguf import GGUFReader
+
+    from trainer.encoder import EncoderConfig
+
+    with path.open("rb") as stream:
+        if stream.read(4) != b"GGUF":
+            raise RetrieverError(f"{path}: not a GGUF file; give a GGUF, a model folder, a run or a retriever folder")
+    try:
+        fields = GGUFReader(path).fields
+        architecture = str(fields["general.architecture"].contents())
+    except (ValueError, KeyError, IndexError, OSError) as error:
+        raise RetrieverError(f"{path}: cut short or damaged ({str(error)[:120]}); fetch it again") from error
+    if architecture not in _FAMILIES:
+        raise RetrieverError(
+            f"{path}: its architecture {architecture!r} is not supported as a backbone, only {', '.join(_FAMILIES)}; "
+            "name another one with --backbone, and keep this one to write queries"
+        )
+
+    def read(key: str, default: int = 0) -> int:
+        field = fields.get(f"{architecture}.{key}")
+        return int(field.contents()) if field else default
+
+    heads, hidden = read("attention.head_count", 1), read("embedding_length")
+    return EncoderConfig(
+        family=architecture,  # type: ignore[arg-type]  # one of the three
+        vocab_size=len(fields["tokenizer.ggml.tokens"].data), hidden_size=hidden, layers=read("block_count"),
+        heads=heads, kv_heads=read("attention.head_count_kv", heads),
+        head_dim=read("attention.key_length", hidden // heads), ffn_size=read("feed_forward_length"),
+        max_tokens=read("context_length", 2048),
+    )  # fmt: skip

@@ -1,0 +1,274 @@
+"""Owns what a run will do before it does it: checks of every input, and an estimate of time and disk for each stage.
+
+Estimates are rough on purpose (a factor of two): they tell minutes from days. Figures were measured on two cores; what
+this machine multiplies in a second is measured anew. It runs no stage.
+"""
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from drama_app.errors import UsageError
+from drama_app.ruler import estimate_tokens
+from trainer.augment.ledger import format_time
+from trainer.augment.prompts import match_language, read_query_prompts
+from trainer.network import NetworkConfig
+from trainer.outline import read_outline
+from trainer.recipe import Recipe
+from trainer.records import iterate_lines
+from trainer.run_folder import OWN_INDEX, Inputs, RunFolder
+from trainer.stages import name_source
+
+_ENCODED = 4500.0
+"""Tokens a second and core that the shipped retriever reads."""
+_WRITTEN = 1.0e8
+"""Bytes of a GGUF times queries kept a second: 0.4 with 240 MB (Gemma 3 270M at 4 bits)."""
+_SHARE = 0.45
+"""Of the rate of matrix products that a training step reaches."""
+_PASSES = 6
+"""FLOPs a weight and token, forward and backward."""
+_QUERY_TOKENS = 16
+_SAMPLE = 200
+_ROOM = 1.2
+"""Disk that must be free, as a multiple of what the run needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStage:
+    """A line of the plan."""
+
+    name: str
+    what: str
+    seconds: float
+    """0 where nobody can tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run will do."""
+
+    stages: tuple[PlannedStage, ...]
+    disk: int
+    """Bytes."""
+
+    def format(self) -> str:
+        """As a table for people."""
+        rows = [(each.name, format_time(each.seconds) if each.seconds else "?", each.what) for each in self.stages]
+        total = sum(each.seconds for each in self.stages)
+        lines = [f"{name:<9} {time:>11}  {what}" for name, time, what in rows]
+        return "\n".join(
+            [*lines, f"{'together':<9} {format_time(total):>11}  about {self.disk >> 20:,} MB of disk", ""]
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """A corpus at a glance."""
+
+    passages: int
+    tokens: float
+    """A passage."""
+
+
+def check(run: RunFolder) -> NetworkConfig | None:
+    """Look at every input of a run; returns the shape of the network that it starts from, None for one on the hub.
+
+    Raises:
+        DramaError: Something is missing or wrong; the text says what, and what to do.
+    """
+    inputs, recipe = run.inputs, run.recipe
+    if not inputs.corpus and not inputs.pairs:
+        raise UsageError(
+            "there is nothing to learn from: name texts (--corpus PATH, or --corpus index) or --pairs FILE"
+        )
+    for name in (*inputs.corpus, *inputs.pairs):
+        _check_source(name)
+    if inputs.sets:
+        from trainer.evaluate import find_sets
+
+        find_sets(Path(inputs.sets))
+    _check_languages(recipe)
+    _check_llm(inputs, recipe)
+    if inputs.retriever:
+        from drama_app.retriever import open_retriever_folder
+
+        open_retriever_folder(Path(inputs.retriever))
+    config = read_outline(name_source(run), weights=Path(inputs.weights) if inputs.weights else None)
+    if config is not None:
+        _check_shape(config, recipe)
+    return config
+
+
+def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable[[], float]) -> Plan:
+    """Estimate each stage.
+
+    Args:
+        run: Begun or not.
+        config: From `check`.
+        measure: FLOPs a second of matrix products.
+
+    Raises:
+        UsageError: The disk has no room.
+    """
+    recipe, size, cores = run.recipe, _measure_corpus(run.inputs), os.cpu_count() or 1
+    reading = size.passages * size.tokens / (_ENCODED * cores)
+    body = _count_body(config, recipe)
+    groups = recipe.train.batch * (1 + recipe.train.hard_negatives)
+    step_tokens = recipe.train.batch * _QUERY_TOKENS + groups * min(size.tokens, recipe.train.passage_tokens)
+    flops = measure() * _SHARE
+    pruning = 0.0
+    if recipe.prune.method != "none":
+        steps = recipe.prune.continue_steps + (recipe.prune.mask_steps if recipe.prune.method == "learned" else 0)
+        pruning = (
+            _PASSES * (body + _count_table(config, recipe)) * steps * recipe.prune.batch * recipe.prune.length / flops
+        )
+    training = _PASSES * body * recipe.train.steps * step_tokens / flops
+    queries = recipe.augment.queries + recipe.augment.reranked + recipe.augment.triplets
+    writes = bool(set(recipe.augment.kinds) - {"crop"} and recipe.augment.queries)
+    shape = f"{body / 1e6:.0f} million weights" if body else "a network from the hub"
+    stages = (
+        PlannedStage(
+            "corpus", f"about {size.passages:,} passages of {size.tokens:.0f} tokens", size.passages / 2000 + 1
+        ),
+        PlannedStage("augment", _describe_augment(recipe), _estimate_writing(run.inputs, queries) if writes else 5),
+        PlannedStage(
+            "mine", "positives and hard negatives by the present retriever", reading + size.passages / 500 + 1
+        ),
+        PlannedStage("prune", f"{recipe.prune.method}: {shape} beside the token table", pruning + 10),
+        PlannedStage("train", f"{recipe.train.steps:,} steps of {recipe.train.batch:,} queries", training + 5),
+        PlannedStage("export", "int8, held against float32 on the development sets", 20 + min(reading, 300)),
+        PlannedStage("evaluate", "before and after", 20 + 2 * min(reading, 300)),
+    )
+    plan = Plan(stages, _estimate_disk(size, body, config, recipe))
+    _check_room(run.path, plan.disk)
+    return plan
+
+
+def _check_source(name: str) -> None:
+    if name == OWN_INDEX:
+        from trainer.own_index import count_index_passages
+
+        if not count_index_passages():
+            raise UsageError("the app's index holds no passage; index a folder first: drama-app index FOLDER")
+    elif not Path(name).exists():
+        raise UsageError(f"{name}: no such file or folder")
+    elif Path(name).is_dir() and not any(each.is_file() for each in Path(name).rglob("*")):
+        raise UsageError(f"{name}: holds no file")
+    elif Path(name).is_file() and not Path(name).stat().st_size:
+        raise UsageError(f"{name}: is empty")
+
+
+def _check_languages(recipe: Recipe) -> None:
+    prompts = read_query_prompts()
+    for code in recipe.augment.languages:
+        if not match_language(code, prompts):
+            raise UsageError(
+                f"{code!r}: there are no prompts for this language; there are for {', '.join(sorted(prompts))}"
+            )
+    for code in recipe.corpus.languages:
+        if not (2 <= len(code) <= 8 and code.replace("-", "").isalpha()):
+            raise UsageError(f"{code!r}: is no code of a language; it looks like de or pt-br")
+
+
+def _check_llm(inputs: Inputs, recipe: Recipe) -> None:
+    needed = (recipe.augment.queries and set(recipe.augment.kinds) - {"crop"}) or recipe.augment.reranked
+    if not needed and not recipe.augment.triplets:
+        return
+    if not inputs.local_llm and not inputs.llm_url:
+        raise UsageError(
+            "the recipe asks for generated queries: name a language model (--local-llm FILE.gguf or --llm-url URL), or "
+            "do without them (--no-llm)"
+        )
+    if inputs.local_llm and not inputs.llm_url and not Path(inputs.local_llm).is_dir():
+        from trainer.augment.llama_generator import check_model
+
+        check_model(Path(inputs.local_llm))
+
+
+def _check_shape(config: NetworkConfig, recipe: Recipe) -> None:
+    from trainer.prune.run import check_prune
+
+    check_prune(config, recipe.prune)
+    width = config.output_size or recipe.prune.hidden_size or config.hidden_size
+    if too_wide := [each for each in (*recipe.train.widths, *recipe.export.widths) if each > width]:
+        raise UsageError(f"[train] 'widths': {too_wide[0]} is wider than the embeddings, which have {width}")
+
+
+def _measure_corpus(inputs: Inputs) -> _Size:
+    counted, characters, tokens = 0, 0, 0.0
+    for name in (*inputs.corpus, *inputs.pairs):
+        if name == OWN_INDEX:
+            from trainer.own_index import count_index_passages
+
+            counted += count_index_passages()
+            continue
+        path = Path(name)
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.name.endswith((".jsonl", ".jsonl.zst")):
+                counted += sum(1 for _ in iterate_lines(file))
+                for _, line in islice(iterate_lines(file), _SAMPLE):
+                    characters, tokens = characters + 1, tokens + estimate_tokens(line)
+            elif file.is_file():
+                counted += max(1, file.stat().st_size // 1000)
+    return _Size(counted, tokens / characters if characters else 200.0)
+
+
+def _count_body(config: NetworkConfig | None, recipe: Recipe) -> float:
+    """Weights of the layers after pruning."""
+    if config is None:
+        return 0.0
+    layers = recipe.prune.layers or config.layers
+    hidden, ffn = recipe.prune.hidden_size or config.hidden_size, recipe.prune.ffn_size or config.ffn_size
+    heads = recipe.prune.heads or config.heads
+    gated = 3 if hasattr(config, "kv_heads") else 2
+    keys = 2 * getattr(config, "kv_heads", heads)
+    return float(layers * hidden * ((2 * heads + keys) * config.head_dim + gated * ffn))
+
+
+def _count_table(config: NetworkConfig | None, recipe: Recipe) -> float:
+    if config is None:
+        return 0.0
+    return float((recipe.prune.vocabulary or config.vocab_size) * (recipe.prune.hidden_size or config.hidden_size))
+
+
+def _describe_augment(recipe: Recipe) -> str:
+    parts = []
+    if "crop" in recipe.augment.kinds and recipe.augment.crops:
+        parts.append(f"up to {recipe.augment.crops:,} cropped sentences")
+    if written := [kind for kind in recipe.augment.kinds if kind != "crop" and recipe.augment.queries]:
+        parts.append(f"{recipe.augment.queries:,} generated queries ({', '.join(written)})")
+    if recipe.augment.reranked:
+        parts.append(f"{recipe.augment.reranked:,} reranked")
+    if recipe.augment.triplets:
+        parts.append(f"{recipe.augment.triplets:,} invented")
+    return ", ".join(parts) or "nothing"
+
+
+def _estimate_writing(inputs: Inputs, queries: int) -> float:
+    if inputs.llm_url or not inputs.local_llm:
+        return 0.0
+    path = Path(inputs.local_llm)
+    size = path.stat().st_size if path.is_file() else sum(each.stat().st_size for each in path.glob("*.safetensors"))
+    return queries * max(size, 1 << 20) / _WRITTEN / max(1, (os.cpu_count() or 1) / 2)
+
+
+def _estimate_disk(size: _Size, body: float, config: NetworkConfig | None, recipe: Recipe) -> int:
+    texts = 3 * size.passages * size.tokens * 4
+    vectors = 2 * size.passages * 2 * 384
+    table = _count_table(config, recipe)
+    trained = body + (0 if recipe.train.freeze_tokens else table)
+    kept = max(recipe.train.keep_checkpoints, recipe.train.average)
+    # A checkpoint holds weights and, for the last one, two moments.
+    return int(texts + vectors + 4 * (kept * trained + 2 * trained + 2 * (body + table)) + (100 << 20))
+
+
+def _check_room(folder: Path, needed: int) -> None:
+    place = folder
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if needed * _ROOM > free:
+        raise UsageError(f"{folder}: the run needs about {needed >> 20:,} MB, {free >> 20:,} MB are free there")
