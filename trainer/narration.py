@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from drama_app.errors import UsageError
+from drama_app.output import clean_for_terminal
 
 _QUIET = 60.0
 """Seconds between lines of progress where stderr is a file: a night's log stays readable."""
@@ -14,14 +15,14 @@ _QUIET = 60.0
 def show_progress(text: str) -> None:
     """Show a line that the next one replaces; on a terminal only."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.write(f"\r\x1b[K{clean_for_terminal(text)}")
         sys.stderr.flush()
 
 
 def say(text: str) -> None:
     """Tell a sentence that stays."""
     show_progress("")
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{clean_for_terminal(text, lines=True)}\n")
     sys.stderr.flush()
 
 
