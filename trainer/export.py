@@ -103,7 +103,7 @@ def export_retriever(
 
 def export_gated(
     backbone: Backbone, folder: Path, label: Label, recipe: ExportRecipe, *,
-    development: Sequence[DevelopmentSet] = (), texts: Sequence[str] = SENTENCES,
+    development: Sequence[DevelopmentSet] = (), texts: Sequence[str] = SENTENCES, with_weights: bool = True,
     report: Callable[[str], None] = logger.info,
 ) -> tuple[Retriever, dict[str, Any]]:  # fmt: skip
     """Write a retriever folder at the first precision by which no language loses too much nDCG@10.
@@ -115,6 +115,7 @@ def export_gated(
         recipe: Precisions to try, the largest loss, widths.
         development: Without any, the cosine to the network decides and nothing plain is tried.
         texts: As for `export_retriever`.
+        with_weights: As for `export_retriever`.
         report: Called with a short sentence as the work goes on.
 
     Returns:
@@ -131,6 +132,8 @@ def export_gated(
     for choice in trials.choices:
         with write_beside(folder) as partial:
             if gate := trials.run(choice, partial):
+                if with_weights:
+                    write_weights(backbone, partial)
                 put_in_place(partial, folder)
                 return open_retriever_folder(folder), gate
     raise RetrieverError(trials.tell_failure())
@@ -170,7 +173,6 @@ class _Trials:
         if not trial["passes"]:
             return None
         gate = self._conclude(trial)
-        write_weights(self._backbone, folder)
         write_papers(self._backbone, folder, self._label, choice.precision, gate)
         return gate
 

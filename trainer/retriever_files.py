@@ -126,7 +126,8 @@ def write_model(
         raise UsageError(f"this network takes {model.ByteSize() >> 20} MB at this precision, an ONNX file holds 2047")
     onnx.save(model, str(folder / MODEL))
     settings = json.loads(backbone.tokenizer.read_text(encoding="utf-8")) | {"truncation": None, "padding": None}
-    (folder / TOKENIZER).write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
+    compact = json.dumps(settings, ensure_ascii=False, separators=(",", ":"))
+    (folder / TOKENIZER).write_text(compact, encoding="utf-8")
 
 
 def write_weights(backbone: Backbone, folder: Path) -> None:
@@ -136,6 +137,7 @@ def write_weights(backbone: Backbone, folder: Path) -> None:
     state = backbone.network.state_dict()
     body = {name: tensor.detach().cpu().half().contiguous() for name, tensor in state.items() if name != TABLE}
     save_file(body, folder / WEIGHTS)
+    (folder / WEIGHTS).chmod(0o644)  # safetensors gives its files to the user alone
     described = json.dumps(describe_config(backbone.config), indent=1)
     (folder / CONFIG).write_text(described, encoding="utf-8")
 

@@ -183,11 +183,11 @@ def export(run: RunFolder, report: Report) -> Figures:
     from trainer.card import summarise_stages
     from trainer.export import export_gated
     from trainer.gate import read_development
-    from trainer.retriever_files import Label
+    from trainer.retriever_files import Label, make_name
 
     counted = run.done.get("corpus", {}).get("languages", {})
     label = Label(
-        name=run.recipe.name, version="1", made=summarise_stages(run.done), notices=_read_notices(run),
+        name=make_name(run.recipe.name), version="1", made=summarise_stages(run.done), notices=_read_notices(run),
         languages=tuple(name for name, count in counted.items() if name and count >= _SAMPLE),
     )  # fmt: skip
     texts = [passage.embedded for passage in islice(read_records(run.training_passages, Passage), _SAMPLE)]

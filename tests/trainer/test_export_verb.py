@@ -66,7 +66,10 @@ def test_a_run_is_exported_with_its_own_sets_and_recipe(tmp_path: Path, capsys: 
     assert "- **train**: seconds 5, steps 7" in (tmp_path / "r" / "card.md").read_text()
     trained = replace(backbone, origin=replace(backbone.origin, name="trained"))
     save(trained, own.training / "final")
-    run(own.path, "--out", tmp_path / "r", "--precision", "float32", "--name", "other", "--version", "2")
+    assert (tmp_path / "r" / "model.safetensors").is_file()
+    again = ("--precision", "float32", "--name", "other", "--version", "2", "--without-weights")
+    run(own.path, "--out", tmp_path / "r", *again)
+    assert not (tmp_path / "r" / "model.safetensors").exists()
     retriever = open_retriever_folder(tmp_path / "r")
     assert (retriever.name, retriever.version, retriever.backbone) == ("other", "2", "trained")
 

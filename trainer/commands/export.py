@@ -46,6 +46,8 @@ def declare(verb: argparse.ArgumentParser) -> None:
     add("--table-bits", type=int, choices=(4, 8, 32), help="of the token table; default: 4, then 8")
     add("--largest-loss", type=float, metavar="X", help="nDCG@10 that a language may lose; default: 0.01")
     add("--notice", type=Path, metavar="FILE", help="licences and notices of the data, for NOTICE and card")
+    add("--without-weights", action="store_true",
+        help="leave out the float16 weights for further training, which the app does not need")  # fmt: skip
     add("--gguf", type=Path, metavar="FILE", help="also, or only, write a GGUF for llama.cpp and what is built on it")
     add("--gguf-type", choices=("f16", "f32", "q8_0"), default="f16", help="of the GGUF's matrices; default: f16")
     add("--without-head", action="store_true",
@@ -69,7 +71,8 @@ def run(options: argparse.Namespace) -> int:
     backbone = _look_both_ways(load_backbone(source, weights=options.weights))
     if options.out:
         label = replace(_make_label(options, own, backbone), notices=notices, dims=options.widths or ())
-        _write_folder(backbone, options.out, label, recipe, development, _collect_texts(own, development))
+        texts = _collect_texts(own, development)
+        _write_folder(options, backbone, label, recipe, development, texts)
     if options.gguf:
         from trainer.gguf_export import write_checked_gguf
 
@@ -80,7 +83,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _write_folder(
-    backbone: "Backbone", folder: Path, label: "Label", recipe: "ExportRecipe",
+    options: argparse.Namespace, backbone: "Backbone", label: "Label", recipe: "ExportRecipe",
     development: "Sequence[DevelopmentSet]", texts: "Sequence[str]",
 ) -> None:  # fmt: skip
     from trainer.export import export_gated, tell_trial
@@ -88,15 +91,16 @@ def _write_folder(
     if not development:
         say("no development sets (--sets DIR): how it is stored is checked by cosine, not by nDCG@10")
     retriever, gate = export_gated(
-        backbone, folder, label, recipe, development=development, texts=texts, report=Narrator(NAME)
-    )
+        backbone, options.out, label, recipe, development=development, texts=texts,
+        with_weights=not options.without_weights, report=Narrator(NAME),
+    )  # fmt: skip
     show_progress("")
     for each in gate["tried"]:
         say(tell_trial(each))
     scores = f", nDCG@10 {gate['ndcg10']:.4f} against {gate['ndcg10_float32']:.4f} in float32" if development else ""
     say(f"{retriever.name} {retriever.version}: {gate['chosen']}{scores}")
-    say(f"The app takes it with: drama-app model use {folder}")
-    sys.stdout.write(f"{folder}\n")
+    say(f"The app takes it with: drama-app model use {options.out}")
+    sys.stdout.write(f"{options.out}\n")
 
 
 def _open_run(source: str) -> "RunFolder | None":
