@@ -31,6 +31,10 @@ CREATE TABLE IF NOT EXISTS files (
 CREATE INDEX IF NOT EXISTS files_document ON files (document);
 CREATE INDEX IF NOT EXISTS files_status ON files (status) WHERE status <> 'indexed';
 """
+_NAMES = """
+CREATE TABLE IF NOT EXISTS names (  -- of the files that hold a document, folded; also of some that held it once
+    document INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (document, name)) WITHOUT ROWID;
+"""  # made where it is missing: indexes of this version without it are about
 
 
 class Database:
@@ -52,6 +56,8 @@ class Database:
             version = self._connection.execute("PRAGMA user_version").fetchone()[0]
             if version == 0:
                 self._connection.executescript(_SCHEMA + f"PRAGMA user_version={SCHEMA_VERSION};")
+            if version in (0, SCHEMA_VERSION):
+                self._connection.execute(_NAMES)
         except sqlite3.OperationalError as error:  # no disk space, no permission, busy: nothing that a purge would mend
             raise IndexDamagedError(f"the manifest {path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:

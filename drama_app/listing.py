@@ -57,10 +57,14 @@ def show_results(results: Results, *, links: bool, explain: bool, passages: int 
     if results.nothing_good_enough:
         yield Text("nothing good enough; nearest miss:" if len(results.hits) == 1 else
                    "nothing good enough; nearest misses:", NAME)  # fmt: skip
-    indent = len(str(len(results.hits))) + 2
+    from drama_app.rank import count_likely
+
+    indent, likely = len(str(len(results.hits))) + 2, count_likely(results)
     for rank, hit in enumerate(results.hits, 1):
         if rank > 1:
             yield Text()
+        if rank == likely + 1:
+            yield Text("less likely:\n", DIM)
         yield from _show_hit(rank, hit, indent, links=links)
         for number, passage in enumerate(hit.passages[:passages]):
             if number:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from drama_app.database import Database
 from drama_app.file_filters import BELOW, as_sql, make_storable, marks, range_below
+from drama_app.file_names import fold_name, holds_words
 from drama_app.records import Filters, Skipped
 
 
@@ -65,6 +66,13 @@ class RootRow:
 
 class Manifest(Database):
     """The tables as records; see `Database` for what holds of every call."""
+
+    def __init__(self, path: Path) -> None:
+        """Opens or creates the manifest at `path`; see `Database`."""
+        super().__init__(path)
+        known = "SELECT EXISTS (SELECT 1 FROM names), EXISTS (SELECT 1 FROM files WHERE document IS NOT NULL)"
+        if self._rows(known)[0] == (0, 1):
+            self._keep_names(self.files())
 
     # --- settings of the index -------------------------------------------------------------------------------
 
@@ -165,12 +173,31 @@ class Manifest(Database):
 
     def put_files(self, rows: Iterable[FileRow]) -> None:
         """Adds or replaces rows of files."""
+        rows = list(rows)
         values = [
             (os.fsencode(r.path), r.size, r.mtime_ns, r.ctime_ns, r.inode, r.checked_ns, r.status,
              make_storable(r.reason), r.document) for r in rows
         ]  # fmt: skip
         with self.transaction():
             self._connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            self._keep_names(rows)
+
+    def _keep_names(self, rows: Iterable[FileRow]) -> None:
+        names = [(row.document, make_storable(fold_name(row.path))) for row in rows if row.document is not None]
+        with self.transaction():
+            self._connection.executemany("INSERT OR IGNORE INTO names VALUES (?, ?)", names)
+
+    def named(self, words: Sequence[str], *, limit: int = 100) -> list[int]:
+        """Documents that a file whose name holds all of `words` holds, or held once; shortest names first.
+
+        Args:
+            words: Folded, see `name_words`.
+            limit: Names at most that are looked at.
+        """
+        held = " AND ".join(["instr(name, ?)"] * len(words))
+        sql = f"SELECT document, name FROM names WHERE {held} ORDER BY length(name), document LIMIT ?"
+        rows = self._rows(sql, (*sorted(words, key=len, reverse=True), limit))
+        return list(dict.fromkeys(document for document, name in rows if holds_words(name, words)))
 
     def remove_files(self, paths: Iterable[Path]) -> int:
         """Forgets files; their documents stay until `orphans` are removed, so that a move finds them."""
@@ -273,7 +300,9 @@ class Manifest(Database):
     def delete_documents(self, numbers: Iterable[int]) -> None:
         """Forgets documents whose passages are gone."""
         with self.transaction():
-            self._connection.executemany("DELETE FROM documents WHERE id = ?", [(number,) for number in numbers])
+            values = [(number,) for number in numbers]
+            self._connection.executemany("DELETE FROM documents WHERE id = ?", values)
+            self._connection.executemany("DELETE FROM names WHERE document = ?", values)
 
     def matching(self, filters: Filters) -> set[int] | None:
         """The visible documents with at least one file that meets the filters; None if all do.

@@ -80,9 +80,9 @@ class Score:
     """One source's share in a passage's score."""
 
     source: str
-    """"meaning" or "keywords"."""
+    """"meaning", "keywords" or "file name"."""
     value: float
-    """The source's own scale: cosine for meaning, BM25 for keywords."""
+    """The source's own scale: cosine for meaning, BM25 for keywords, 1 for a file name."""
     rank: int | None
     """Rank in that source's list from 1, None if the source did not list it."""
     share: float

@@ -1,7 +1,7 @@
 """One query from words to hits: both candidate lists side by side, fused, grouped, described.
 
-Owns the order of these steps and the look-ups between them; the scores are `rank`'s, the candidates the store's, the
-marks `highlight`'s. It changes nothing in the index.
+Owns the order of these steps and the look-ups between them, those by file name too; the scores are `rank`'s, the
+candidates the store's, the marks `highlight`'s. It changes nothing in the index.
 """
 
 import time
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from drama_app.errors import IndexDamagedError, UsageError
 from drama_app.file_filters import passes
+from drama_app.file_names import MOST, fold_name, holds_words, is_named, name_words
 from drama_app.highlight import best_sentence, mark_words
 from drama_app.manifest import DocumentRow, FileRow, Manifest
 from drama_app.records import Filters, Hit, Mode, Passage, PassageHit, Results
@@ -45,6 +46,8 @@ class _Found:
     keywords: "list[Candidate]"
     known: "dict[Key, StoredPassage]"
     """The best of `keywords` with their vectors."""
+    named: list[int]
+    """Documents that are asked for by their file's name."""
 
     def is_full(self, count: int) -> bool:
         """Whether there may be more than the `count` asked for."""
@@ -52,7 +55,7 @@ class _Found:
 
     def documents(self) -> list[int]:
         """The numbers of all documents."""
-        return list({each.document for each in (*self.meaning, *self.keywords)})
+        return list({*(each.document for each in (*self.meaning, *self.keywords)), *self.named})
 
 
 class Searcher:
@@ -90,6 +93,7 @@ class Searcher:
             scale=scale,
             cosines=_cosines(found) if mode == "fused" else None,
             texts={key: row.passage.text for key, row in found.known.items()},
+            named=found.named,
         )
         hits = self._describe(query, fused, visible, limit=limit, passages=passages, filters=filters)
         if not fused:
@@ -164,17 +168,17 @@ class Searcher:
         """
         documents = self._manifest.matching(filters)
 
-        def match() -> "tuple[list[Candidate], dict[Key, StoredPassage]]":
+        def match() -> "tuple[list[Candidate], dict[Key, StoredPassage], list[int]]":
             from drama_app.store import LOOKED_UP
 
             store = self._open_newest()
             if mode == "meaning":
-                return [], {}
+                return [], {}, []
             found = store.keywords(
                 query, limit=count, documents=documents, languages=filters.languages, without=without
             )
             rows = store.passages([each.key for each in found[:LOOKED_UP]], vectors=True)
-            return found, {row.key: row for row in rows}
+            return found, {row.key: row for row in rows}, self._find_named(query, filters) if mode == "fused" else []
 
         matching = self._beside.submit(match)
         vector, meaning = None, []
@@ -184,6 +188,23 @@ class Searcher:
                 vector, limit=count, documents=documents, languages=filters.languages, without=without
             )
         return _Found(vector, meaning, *matching.result())
+
+    def _find_named(self, query: str, filters: Filters) -> list[int]:
+        """Documents with a file that is named so and passes the filters; none if a word stands in too many names."""
+        words = name_words(query)
+        if not words or filters.languages:  # which passage is in one of these languages is not known here
+            return []
+        numbers = self._manifest.named(words)
+        rows, places = self._manifest.documents(numbers), self._manifest.paths_of(numbers)
+        found, exact = [], []
+        for number in (each for each in numbers if each in rows and rows[each].passages):
+            kind = rows[number].kind
+            names = [fold_name(each.path) for each in places.get(number, ()) if passes(each, filters, kind)]
+            if any(holds_words(name, words) for name in names):
+                found.append(number)
+            if any(is_named(name, words) for name in names):
+                exact.append(number)
+        return found if len(found) <= MOST else exact[:MOST]
 
     def _open_newest(self) -> "PassageStore":
         store = self._store()
@@ -221,11 +242,12 @@ class Searcher:
         from drama_app import rank
 
         groups = [each for each in rank.group(fused, limit=MANY, passages=passages) if each.document in visible]
+        words = name_words(query)
         chosen: dict[bytes, tuple[Group, DocumentRow, list[FileRow]]] = {}
         for start in range(0, len(groups), 2 * limit):
             if len(chosen) >= limit:
                 break
-            self._choose(groups[start : start + 2 * limit], visible, limit, filters, chosen)
+            self._choose(groups[start : start + 2 * limit], visible, limit, filters, chosen, words)
         keys = [item.key for each, _, _ in chosen.values() for item in each.passages]
         known = {stored.key: stored for stored in self._store().passages(keys)}
         return [_hit(query, each, row, places, known) for each, row, places in chosen.values()]
@@ -237,12 +259,14 @@ class Searcher:
         limit: int,
         filters: Filters,
         chosen: "dict[bytes, tuple[Group, DocumentRow, list[FileRow]]]",
+        words: Sequence[str],
     ) -> None:
-        """Adds the documents of `groups`, by content, until there are `limit`."""
+        """Adds the documents of `groups`, by content, until there are `limit`; files named after `words` first."""
         files = self._manifest.paths_of([each.document for each in groups])
         for each in groups:
             row = visible[each.document]
             places = [file for file in files.get(row.id, ()) if passes(file, filters, row.kind)]
+            places.sort(key=lambda file: not (words and holds_words(fold_name(file.path), words)))
             if row.hash in chosen:
                 chosen[row.hash][2].extend(places)  # the same bytes under another ending
             elif places and len(chosen) < limit:

@@ -5,12 +5,13 @@ call the methods below. Nothing here lays out a screen or ranks a hit.
 """
 
 import asyncio
-import importlib
+import gc
 import logging
 import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,6 +20,7 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
+from textual.theme import Theme
 
 from drama_app.config import Settings
 from drama_app.errors import DramaError, NoIndexError
@@ -39,10 +41,10 @@ from drama_app.tui.messages import (
 )
 from drama_app.tui.palette import list_commands
 from drama_app.tui.removal import Removals
-from drama_app.tui.screens.search import SearchScreen
+from drama_app.tui.searching import warm_up
 from drama_app.tui.state import load_state, save_state
 from drama_app.tui.themes import THEMES, choose_theme
-from drama_app.tui.widgets.navigation import SCREENS
+from drama_app.tui.widgets.navigation import SCREENS, WIDE, open_screen
 
 if TYPE_CHECKING:
     from drama_app.library import Library
@@ -54,25 +56,13 @@ LOG_LINES = 500
 MOST_ERRORS, ERROR_SECONDS = 5, 10.0  # so many unexpected errors so fast are a loop: the app ends
 
 
-def open_screen(name: str) -> Screen[None]:
-    """A screen that is imported when it is first asked for: the three take a quarter of the time to the first paint."""
-    module = importlib.import_module(f"drama_app.tui.screens.{name}")
-    screen: Screen[None] = getattr(module, f"{name.capitalize()}Screen")()
-    return screen
-
-
 class DramaApp(App[None]):
     """The terminal UI of drama."""
 
     CSS_PATH = "app.tcss"
     TITLE = "drama"
-    MODES: ClassVar = {
-        "search": SearchScreen,
-        "library": lambda: open_screen("library"),
-        "activity": lambda: open_screen("activity"),
-        "model": lambda: open_screen("model"),
-    }
-    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (100, "-wide")]  # noqa: RUF012  as Textual has it
+    MODES: ClassVar = {name: partial(open_screen, name) for name in SCREENS}
+    HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012  as Textual has it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f1", "help", "Help", id="app.help", priority=True),
         Binding("question_mark", "help", "Help", id="app.help_outside_fields", show=False),
@@ -100,9 +90,13 @@ class DramaApp(App[None]):
     """Grows with every line of the activity log."""
 
     def __init__(self, settings: Settings) -> None:
-        super().__init__()
         self.settings = settings
         self.ui = load_state(settings)
+        # Screen and theme before anything is made: a screen or style sheet made twice takes 0.1 s of the first paint.
+        self.DEFAULT_MODE = self.ui.screen if self.ui.screen in SCREENS else "search"  # type: ignore[misc]  # read there
+        self._theme_wanted = choose_theme(settings.theme, os.environ)
+        self.set_reactive(App.theme, self.ui.theme if self.ui.theme in THEMES else self._theme_wanted)
+        super().__init__()
         self.log_lines: deque[str] = deque(maxlen=LOG_LINES)
         """What happened, oldest first, each line cleaned and with its time."""
         self.trouble = ""
@@ -112,26 +106,31 @@ class DramaApp(App[None]):
         self._indexing: Indexing | None = None
         self._errors: deque[float] = deque(maxlen=MOST_ERRORS)
         self._status_read = 0.0
-        for theme in THEMES:
-            self.register_theme(theme)
+
+    @property
+    def available_themes(self) -> dict[str, Theme]:
+        """Textual's and ours."""
+        return {**super().available_themes, **THEMES}
 
     # --- start and end ---------------------------------------------------------------------------------------
 
     def on_mount(self) -> None:
-        """Paints first; the index opens behind it."""
-        self.theme = self.ui.theme if self.ui.theme in self.available_themes else self._wanted_theme()
+        """Puts the person's keys in force; the index opens behind the first paint."""
         self.theme_changed_signal.subscribe(self, self._keep_theme)
         use_keys(self)
         # What was drawn before Ctrl+Z is gone after it.
         self.app_resume_signal.subscribe(self, lambda _: self.call_later(self.refresh, layout=True))
-        self.switch_mode(self.ui.screen if self.ui.screen in SCREENS else "search")
+        self.call_after_refresh(self._begin)
+
+    def _begin(self) -> None:
+        """What waits for the first paint."""
+        if not gc.isenabled():
+            gc.freeze()  # what a start makes stays: no need to look through it for garbage again and again
+            gc.enable()
         self.open_library()
 
-    def _wanted_theme(self) -> str:
-        return choose_theme(self.settings.theme, os.environ)
-
     def _keep_theme(self, _: object) -> None:
-        self.ui.theme = "" if self.theme == self._wanted_theme() else self.theme
+        self.ui.theme = "" if self.theme == self._theme_wanted else self.theme
 
     @work(thread=True, group="library", exit_on_error=False)
     def open_library(self) -> None:
@@ -149,25 +148,14 @@ class DramaApp(App[None]):
             self.post_message(Failed(str(error)))
             return
         self.post_message(LibraryOpened(library))
-        self._warm_up(library)
-
-    @staticmethod
-    def _warm_up(library: "Library") -> None:
-        """Opens the store and the encoder before the first query needs them."""
-        try:
-            if library.roots():
-                library.search("a", limit=1)
-        except (DramaError, OSError):
-            log.info("warming up failed", exc_info=True)  # the first search says what is wrong
+        warm_up(library)
 
     def on_library_opened(self, message: LibraryOpened) -> None:
         """Shows what the index holds, and follows its folders."""
-        from drama_app.tui.screens.welcome import maybe_welcome
-
         self.trouble = message.reason
         self.opened = True
         self.library = message.library
-        maybe_welcome(self, has_folders=message.library is not None and bool(message.library.roots()))
+        self._welcome(has_folders=message.library is not None and bool(message.library.roots()))
         if message.library is None:
             return
         self._indexing = Indexing(message.library, self.post_message)
@@ -175,10 +163,24 @@ class DramaApp(App[None]):
         if message.library.roots():
             self._indexing.start()
 
+    def _welcome(self, *, has_folders: bool) -> None:
+        """Welcomes who has no index yet, once."""
+        if has_folders:
+            self.ui.welcomed = True
+        elif not self.ui.welcomed and not (self.settings.data_folder / "index" / "manifest.db").exists():
+            self.push_screen(open_screen("welcome"))
+
     async def action_quit(self) -> None:
         """Leaves; what indexing has finished stays, and the next start goes on from there."""
         self.ui.screen = self.current_mode if self.current_mode in SCREENS else self.ui.screen
         save_state(self.settings, self.ui)
+        if self.progress is not None:
+            self.say("Stopping: finishing the current file…")
+        self._leave()
+
+    @work(exclusive=True, group="leave", exit_on_error=False)
+    async def _leave(self) -> None:
+        """Waits beside the UI, which says so meanwhile."""
         if self._indexing is not None:
             await asyncio.to_thread(self._indexing.close)
         await asyncio.to_thread(self.removals.carry_out)
@@ -293,8 +295,7 @@ class DramaApp(App[None]):
     @work(thread=True, group="library", exit_on_error=False)
     def change(self, work: Callable[["Library"], object], what: str) -> None:
         """Runs a change of the library in a thread, then reads the counts again; `what` names it in errors."""
-        library = self.library
-        if library is None:
+        if (library := self.library) is None:
             return
         try:
             work(library)

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 
 from drama_app.output import clean_for_terminal
 from drama_app.records import Passage, PassageHit
-from drama_app.tui.wrapping import wrap
 
 SEPARATOR = " › "
 TAB = "    "
@@ -42,9 +41,11 @@ class Line:
 class DocumentLines:
     """The lines of some passages, in order."""
 
-    def __init__(self, passages: Sequence[Passage | PassageHit], width: int) -> None:
+    def __init__(self, passages: Sequence[Passage | PassageHit], width: int, *, printed: bool = False) -> None:
         self.passages = passages
         self.width = width
+        self.printed = printed
+        """Its lines were cut for a page: they are joined and cut for this width."""
         self._kept: dict[int, list[Line]] = {}
 
     def lines(self, index: int) -> list[Line]:
@@ -126,6 +127,9 @@ class DocumentLines:
 
     def _wrap(self, text: str, places: Sequence[int], kind: Literal["text", "heading"]) -> Iterator[Line]:
         """Wrapped lines; of several blank ones the first."""
+        from drama_app.tui.wrapping import join_printed_lines, wrap
+
+        text = join_printed_lines(text) if self.printed else text
         width = self.width - 2 if kind == "heading" else self.width
         stretches = list(wrap(text, width)) if text else []
         was_blank = False

@@ -128,7 +128,7 @@ def _name(path: Path) -> str:
 
 def _refuse_programs(path: Path) -> None:
     if path.suffix.lower() in RUN_BY_DESKTOP.get(sys.platform, RUN_BY_DESKTOP["linux"]).split():
-        raise DramaError(f"opening {_name(path)} could run it: read it in the editor (e) or show its folder (o)")
+        raise DramaError(f"opening {_name(path)} could run it, so it stays shut: its text can be read here")
 
 
 def _require_display() -> None:
@@ -136,8 +136,8 @@ def _require_display() -> None:
         return
     where = "over SSH" if os.environ.get("SSH_CONNECTION") or os.environ.get("SSH_TTY") else "without a display"
     raise DramaError(
-        f"nothing can be opened {where}: read text in the editor (e), or copy the path and open it on the computer "
-        "before you"
+        f"nothing can be opened {where}: read the text here or in an editor, or copy the path and open it on the "
+        "computer before you"
     )
 
 

@@ -20,8 +20,8 @@ def list_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]
             yield SystemCommand(binding.description, f"key {binding.key}", act)
     for name, (_, title) in SCREENS.items():
         yield SystemCommand(f"Go to {title}", "screen", partial(app.run_action, f"app.show_mode('{name}')"))
-    for theme in THEMES:
-        yield SystemCommand(f"Theme: {theme.name.removeprefix('drama-')}", "look", partial(_wear, app, theme.name))
+    for name in THEMES:
+        yield SystemCommand(f"Theme: {name.removeprefix('drama-')}", "look", partial(_wear, app, name))
 
 
 async def _act(app: App[Any], action: str, node: DOMNode) -> None:

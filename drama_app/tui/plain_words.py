@@ -112,6 +112,8 @@ def _explain_score(score: Score) -> str:
     rank = f"rank {score.rank:,}" if score.rank is not None else "not listed"
     if score.source == "meaning":
         return f"meaning ({rank}, similarity {score.value:.2f})"
+    if score.source == "file name":
+        return "the name of the file, which holds all words of the query"
     return f"keywords ({rank}, score {score.value:.1f})" if score.rank is not None else ""
 
 

@@ -98,3 +98,12 @@ def attempt(work: Callable[[], T]) -> tuple[T | None, str]:
     except Exception as error:  # a store that is replaced below us fails in its own ways: the screen must live on
         log.exception("unexpected error in a thread of the search screen")
         return None, f"This failed unexpectedly ({type(error).__name__}: {error}). The details are in the log"
+
+
+def warm_up(library: "Library") -> None:
+    """Opens the store and the encoder before the first query needs them."""
+    try:
+        if library.roots():
+            library.search("a", limit=1)
+    except (DramaError, OSError):
+        log.info("warming up failed", exc_info=True)  # the first search says what is wrong

@@ -4,6 +4,7 @@ Owns the process's stderr meanwhile: libraries write warnings and progress to it
 goes to the log file and Textual draws on a copy.
 """
 
+import gc
 import logging
 import os
 import sys
@@ -16,6 +17,7 @@ from drama_app.config import Settings, make_private
 
 def run_app(settings: Settings) -> int:
     """Runs the app until the person leaves; returns the exit code."""
+    gc.disable()  # until the first paint, see `DramaApp`: looking through what imports make is a tenth of the start
     with stderr_to_log(settings):
         from drama_app.tui.app import DramaApp
 

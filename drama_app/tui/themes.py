@@ -17,7 +17,7 @@ CONTRAST = Theme(
     background="#000000", surface="#000000", panel="#000000", success="#00ff00", warning="#ffff00", error="#ff8080",
     luminosity_spread=0.0, text_alpha=1.0,
 )  # fmt: skip
-THEMES = (DARK, LIGHT, CONTRAST)
+THEMES = {theme.name: theme for theme in (DARK, LIGHT, CONTRAST)}
 
 
 def choose_theme(wanted: str, environment: Mapping[str, str]) -> str:

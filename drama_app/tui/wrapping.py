@@ -1,9 +1,10 @@
-"""Cuts text into lines of so many cells.
+"""Cuts text into lines of so many cells, and joins lines that print has cut.
 
 Owns the borders: never inside what a reader sees as one character, never before closing punctuation. It styles nothing.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import regex
 from rich.cells import cell_len
@@ -18,6 +19,11 @@ _ATOM = regex.compile(r"(?V1)[[!-\u10ff\u200c\u200d]--[-/_\s]]+[\p{M}\p{Cf}]*[-/
 _CLOSING = frozenset(",.;:!?)]}»”’、。，．・：；？！）］｝〉》」』】〕ー々…।॥،؛؟")
 _OPENING = frozenset("([{«“‘（［｛〈《「『【〔")
 _JOINTS = frozenset("-/–—_")
+_FIRST_UNSPACED = "\u0e00"  # from Thai on, words need no spaces
+_FULL = 0.6  # of the longest line: a shorter one ends a paragraph, a heading or a row of a table
+_LEAST_FULL = 30  # characters; columns narrower than this are tables more often than text
+_GOES_ON = frozenset(",;)”’»\"'")
+_GOES_ON_WITH = frozenset("(“‘«\"'")
 
 
 def wrap(text: str, width: int) -> Iterator[tuple[int, int]]:
@@ -35,6 +41,26 @@ def wrap(text: str, width: int) -> Iterator[tuple[int, int]]:
         pieces = _cut_narrow if _NARROW.fullmatch(text, start, end) else _cut_any
         yield from pieces(text, start, end, width)
         start = end + 1
+
+
+def join_printed_lines(text: str) -> str:
+    """Returns the text of a printed page with a space in place of each newline inside a sentence: offsets stay.
+
+    A sentence goes on after a long line that ends in a letter or a comma, if the next one begins with a letter. Scripts
+    without spaces keep their lines.
+    """
+    lines = text.split("\n")
+    full = max(_LEAST_FULL, _FULL * max(map(len, lines)))
+    joined = [lines[0]]
+    for before, line in pairwise(lines):
+        end, begin = before.rstrip()[-1:], line[:1]
+        goes_on = len(before) >= full and (_is_letter(end) or end in _GOES_ON)
+        joined += [" " if goes_on and begin and (_is_letter(begin) or begin in _GOES_ON_WITH) else "\n", line]
+    return "".join(joined)
+
+
+def _is_letter(character: str) -> bool:
+    return character.isalpha() and character < _FIRST_UNSPACED
 
 
 def _cut_narrow(text: str, start: int, end: int, width: int) -> Iterator[tuple[int, int]]:

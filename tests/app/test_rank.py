@@ -1,6 +1,7 @@
 """Fusion, exact matches, grouping and "nothing good enough"."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from drama_app.rank import (
     Fused,
     Scale,
     cosines_of,
+    count_likely,
     find_exact,
     fuse,
     group,
@@ -16,6 +18,7 @@ from drama_app.rank import (
     measure_pairs,
     measure_scale,
 )
+from drama_app.records import Hit, Mode, PassageHit, Results, Score
 from drama_app.store import Candidate
 
 SCALE = Scale(mean=0.0, deviation=0.1, measured=True)
@@ -218,3 +221,41 @@ def _time(first, second, texts):
     started = time.perf_counter()
     group(fuse("a query of words", first, second, scale=SCALE, texts=texts), limit=10)
     return time.perf_counter() - started
+
+
+def test_named_documents_come_first_by_their_best_passage():
+    """A named document is put first by the passage that another source found, else by its first one."""
+    candidates = [Candidate(1, 0, 0.5), Candidate(2, 4, 0.2), Candidate(2, 7, 0.3)]
+    fused = fuse("fox", candidates, [], scale=SCALE, named=[2, 9])
+
+    assert [item.key for item in fused[:3]] == [(2, 7), (9, 0), (1, 0)]
+    assert fused[0].exact and fused[0].scores[-1].source == "file name"
+    assert not is_hopeless(fused, [], SCALE)
+
+
+def _results(*scores: tuple[Score, ...], mode: Mode = "fused", hopeless: bool = False) -> Results:
+    passages = [PassageHit(0, None, None, 0, 1, "", "", "x", 0.0, parts) for parts in scores]
+    hits = tuple(Hit(Path("/a"), (), "", "text", 0.0, 0.0, (passage,)) for passage in passages)
+    return Results("q", mode, hits, hopeless, 0.0)
+
+
+def _near(share: float) -> Score:
+    return Score("meaning", 0.5, 1, share)
+
+
+def test_hits_far_below_the_best_are_told_apart():
+    """Those with less than half of the best score are less likely; none are where no rule is known to hold."""
+    parts = [(_near(6.0),), (_near(3.1),), (_near(2.9),), (_near(1.0),)]
+
+    assert count_likely(_results(*parts)) == 2
+    assert count_likely(_results(*parts, mode="keywords")) == 4
+    assert count_likely(_results(*parts, hopeless=True)) == 4
+    assert count_likely(_results((_near(-1.0),), (_near(-3.0),))) == 2
+    assert count_likely(_results()) == 0
+
+
+def test_what_was_put_first_is_likely_and_makes_nothing_else_unlikely():
+    """Exact matches and named files stand above the rule, and the others are measured without what put those first."""
+    exact, named = Score("keywords", 9.0, 1, 22.0), Score("file name", 1.0, 1, 20.0)
+
+    assert count_likely(_results((_near(4.0), exact), (_near(0.1), named), (_near(3.5),), (_near(2.0),))) == 3

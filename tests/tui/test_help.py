@@ -9,8 +9,9 @@ from textual.containers import VerticalScroll
 from textual.widgets import Button, Input, Static
 
 from drama_app.tui.app import DramaApp
-from drama_app.tui.screens.help import HelpScreen, list_keys, name_key
+from drama_app.tui.screens.help import HelpScreen, list_keys
 from drama_app.tui.screens.jump import LETTERS, JumpScreen, find_targets
+from drama_app.tui.widgets.key_line import name_key
 from tests.tui.conftest import until
 
 
@@ -149,3 +150,19 @@ async def test_only_what_is_in_sight_gets_a_letter_and_labels_do_not_cover_each_
         assert isinstance(pilot.app.screen, JumpScreen)
         await pilot.resize_terminal(50, 18)
         await until(pilot, lambda: not isinstance(pilot.app.screen, JumpScreen))
+
+
+async def test_a_resize_closes_labels_once_even_below_another_layer(app: DramaApp) -> None:
+    """Labels whose parts have moved go away, when they are on top again; the layer over them stays."""
+    async with app.run_test(size=(100, 40)) as pilot:
+        await until(pilot, lambda: app.opened)
+        below = app.screen
+        await pilot.press("ctrl+g")
+        await until(pilot, lambda: isinstance(app.screen, JumpScreen) and app.screen.is_mounted)
+        await pilot.press("f1")
+        await until(pilot, lambda: isinstance(app.screen, HelpScreen))
+        await pilot.resize_terminal(80, 30)
+        await pilot.resize_terminal(70, 30)
+        assert isinstance(app.screen, HelpScreen)
+        await pilot.press("escape")
+        await until(pilot, lambda: app.screen is below)

@@ -23,7 +23,7 @@ from drama_app.tui.document_lines import DocumentLines, Position
 from drama_app.tui.widgets.document_text import DocumentText
 from drama_app.tui.widgets.hit_strip import HitStrip
 from drama_app.tui.widgets.preview import Preview, PreviewDocument
-from drama_app.tui.wrapping import wrap
+from drama_app.tui.wrapping import join_printed_lines, wrap
 from tests.tui.conftest import until
 
 THAI = "มนุษย์ทั้งหลายเกิดมามีอิสระและเสมอภาคกันในเกียรติศักดิ์และสิทธิ"
@@ -119,6 +119,25 @@ def test_a_heading_is_said_once() -> None:
     lines = DocumentLines([passage], 60).lines(0)
 
     assert [line.kind for line in lines if "Dough" in line.text] == ["heading"]
+
+
+def test_lines_of_a_printed_page_are_joined() -> None:
+    """What print has cut inside a sentence flows on; paragraphs, lists, tables and short lines stay; offsets hold."""
+    text = (
+        "It was here that most expected the court to end it,\nfor the court rarely reviews a decision of\nappeals.\n"
+        "It believes that it has more to look at than it can.\nThe end\n"
+        "of the rows of a table that are as long 12\nrows"
+    )
+    joined = join_printed_lines(text)
+    assert len(joined) == len(text) and joined.replace("\n", " ") == text.replace("\n", " ")
+    assert [line[:6] for line in joined.split("\n")] == ["It was", "It bel", "The en", "of the", "rows"]
+    chinese = "明前茶" * 20 + "\n" + "绿茶" * 20
+    assert join_printed_lines(chinese) == chinese
+
+    passage = Passage(0, 0, len(text), text, 1, None, "", "en")
+    lines = DocumentLines([passage], 30, printed=True).lines(0)
+    assert all(text[line.places[0]] == line.text[0] for line in lines if line.places)
+    assert DocumentLines([passage], 60).lines(0)[1].text.endswith("end it,")
 
 
 def test_pages_and_new_headings_are_rules() -> None:

@@ -66,8 +66,8 @@ def test_narrow(app: DramaApp, snap_compare: Any) -> None:
 
 def test_light_with_scripts_of_two_widths_and_directions(app: DramaApp, snap_compare: Any) -> None:
     """Chinese, Arabic and combining marks keep the columns; names and texts that mean harm are shown as text."""
-    app.settings = replace(app.settings, theme="light")
-    assert snap_compare(app, terminal_size=(110, 30), run_before=asking("bread river", "down"))
+    light = DramaApp(replace(app.settings, theme="light"))
+    assert snap_compare(light, terminal_size=(110, 30), run_before=asking("bread river", "down"))
 
 
 def test_no_index(own_home: Path, snap_compare: Any) -> None:

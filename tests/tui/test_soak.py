@@ -1,18 +1,27 @@
-"""Use at random for a while: keys, sizes, files that come and go under the app; DRAMA_SOAK_SECONDS sets how long."""
+"""Use at random for a while: keys, sizes, files that come and go under the app.
+
+DRAMA_SOAK_SECONDS sets how long; for an hour, with the memory told every minute:
+`DRAMA_SOAK_SECONDS=3600 pytest tests/tui/test_soak.py --log-cli-level=INFO`.
+"""
 
 import gc
+import logging
 import os
 import random
 import time
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 
 from drama_app.config import load_settings
 from drama_app.library import Library
 from drama_app.tui.app import DramaApp
 
+log = logging.getLogger(__name__)
+
 SECONDS = float(os.environ.get("DRAMA_SOAK_SECONDS", "15"))
+SLACK_SECONDS = 180.0  # to start, to finish what is being indexed and to leave
 GROWTH_MB = 60.0
 WORDS = ["bees", "Brücke", "蜜蜂", "нектар", "الماء", "castle", "“quoted words”", "zx-42", "e\u0301clair"]
 KEYS = [
@@ -75,6 +84,7 @@ async def act(pilot: Pilot[None], folder: Path, chance: random.Random) -> None:
             await pilot.press(chance.choice(KEYS))
 
 
+@pytest.mark.timeout(SECONDS + SLACK_SECONDS)
 async def test_random_use_neither_fails_nor_grows(own_home: Path, tmp_path: Path, tiny: Path, monkeypatch) -> None:
     """Keys, resizes, new and vanishing files in any order raise nothing, and memory stays flat."""
     monkeypatch.setattr("drama_app.tui.opening.open_file", lambda *_: "opened")
@@ -88,9 +98,12 @@ async def test_random_use_neither_fails_nor_grows(own_home: Path, tmp_path: Path
         library.sync()
     app = DramaApp(settings)
     async with app.run_test(size=(120, 40)) as pilot:
-        begun, warm = time.monotonic(), 0.0
+        begun, warm, minute = time.monotonic(), 0.0, 0
         while (passed := time.monotonic() - begun) < SECONDS:
             await act(pilot, folder, chance)
+            if passed >= minute * 60:
+                log.info("minute %d: %.0f MB", minute, measure_memory())
+                minute += 1
             if not warm and passed > SECONDS / 2:
                 gc.collect()
                 warm = measure_memory()

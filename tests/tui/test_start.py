@@ -1,14 +1,19 @@
-"""The process around the app: stderr goes to the log, and the terminal comes back as it was."""
+"""The process around the app: what is there at the first paint, where stderr goes, how it is left."""
 
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 
 from drama_app.cli import main
 from drama_app.config import Settings
+from drama_app.records import Progress
+from drama_app.tui.app import DramaApp
 from drama_app.tui.start import stderr_to_log
+from drama_app.tui.state import UiState, save_state
+from tests.tui.conftest import until
 
 
 def test_native_stderr_goes_to_the_log(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
@@ -34,3 +39,33 @@ def test_without_a_terminal_the_ui_says_what_to_do(capsys: pytest.CaptureFixture
     """In a pipe `drama-app` names the verbs and leaves with 2."""
     assert main([]) == 2
     assert "drama-app index FOLDER" in capsys.readouterr().err
+
+
+async def test_leaving_while_indexing_runs_says_what_it_waits_for(app: DramaApp) -> None:
+    """The wait for the file at hand is told at once, and the UI lives until it is over."""
+    written = threading.Event()
+
+    class Slow:
+        def close(self, *, seconds: float = 5.0) -> None:
+            written.wait(seconds)
+
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: app.library is not None)
+        app._indexing = Slow()  # type: ignore[assignment]
+        app.progress = Progress("index")
+        await pilot.press("ctrl+q")
+        await until(pilot, lambda: any("Stopping" in each.message for each in app._notifications))
+        assert app.is_running
+        written.set()
+        await until(pilot, lambda: not app.is_running)
+
+
+async def test_the_last_screen_and_theme_are_there_at_the_first_paint(settings: Settings) -> None:
+    """What was kept is not put on after another screen or theme was shown."""
+    save_state(settings, UiState(screen="library", theme="drama-light", welcomed=True))
+    app = DramaApp(settings)
+    assert (app.current_mode, app.theme) == ("library", "drama-light")
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: app.opened)
+        assert app.has_class("-light-mode") and not app.has_class("-dark-mode")
+        assert [type(screen).__name__ for screen in app.screen_stack] == ["LibraryScreen"]

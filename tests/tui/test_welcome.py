@@ -40,7 +40,7 @@ def prompts(app: DramaApp) -> list[str]:
 async def test_the_three_steps(fresh: DramaApp, home: Path) -> None:
     """Suggestions come with estimates; the chosen folder is indexed while the next steps are read; then the search."""
     async with fresh.run_test(size=(100, 30)) as pilot:
-        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen))
+        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen) and fresh.screen.is_mounted)
         welcome = fresh.screen
         await until(pilot, lambda: len(prompts(fresh)) == 3)
         await until(pilot, lambda: "about 1 file" in prompts(fresh)[0])
@@ -62,9 +62,9 @@ async def test_the_three_steps(fresh: DramaApp, home: Path) -> None:
 async def test_skipping_leaves_no_index_and_is_remembered(fresh: DramaApp) -> None:
     """Esc leaves at once; the next start does not ask again."""
     async with fresh.run_test(size=(80, 24)) as pilot:
-        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen))
+        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen) and fresh.screen.is_mounted)
         await pilot.press("escape")
-        await until(pilot, lambda: not isinstance(fresh.screen, WelcomeScreen))
+        await until(pilot, lambda: not isinstance(fresh.screen, WelcomeScreen) and fresh.screen.is_mounted)
         await pilot.press("ctrl+q")
     assert not (fresh.settings.data_folder / "index").exists()
     again = DramaApp(fresh.settings)
@@ -77,12 +77,12 @@ async def test_skipping_leaves_no_index_and_is_remembered(fresh: DramaApp) -> No
 async def test_another_folder_can_be_chosen(fresh: DramaApp, home: Path) -> None:
     """a opens the dialog with path and tree; leaving it comes back to the first step."""
     async with fresh.run_test(size=(100, 30)) as pilot:
-        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen))
+        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen) and fresh.screen.is_mounted)
         await until(pilot, lambda: len(prompts(fresh)) == 3)
         await pilot.press("a")
         await until(pilot, lambda: isinstance(fresh.screen, AddFolderScreen))
         await pilot.press("escape")
-        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen))
+        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen) and fresh.screen.is_mounted)
         fresh.screen.query_one(OptionList).highlighted = 2
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(fresh.screen, AddFolderScreen))

@@ -8,8 +8,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Footer, OptionList
+from textual.widgets import OptionList
 from textual.widgets.option_list import Option
+
+from drama_app.tui.widgets.key_line import KeyLine
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ class ActionsScreen(ModalScreen[str | None]):
         for key, action, title in entries:
             options.add_option(Option(Content.assemble(Content.styled(f"{key:<7}", "bold"), title), id=action))
         yield options
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """The first entry is ready."""

@@ -9,7 +9,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import Footer, Input, RichLog, Static, TabbedContent, TabPane
+from textual.widgets import Input, RichLog, Static, TabbedContent, TabPane
 
 from drama_app.errors import DramaError
 from drama_app.listing import count_of, shorten_path
@@ -19,6 +19,7 @@ from drama_app.tui.screens.confirm import ConfirmScreen
 from drama_app.tui.screens.failure import FailureScreen
 from drama_app.tui.screens.panel import PanelScreen
 from drama_app.tui.widgets.failure_list import FailureList, Group, arrange
+from drama_app.tui.widgets.key_line import KeyLine
 from drama_app.tui.widgets.navigation import Navigation
 from drama_app.tui.widgets.status_line import StatusLine, read_standing
 from drama_app.tui.widgets.work_panel import WorkPanel
@@ -86,7 +87,7 @@ class ActivityScreen(PanelScreen):
                 yield RichLog(wrap=True, markup=False, highlight=False, min_width=20)
                 yield Static(f"The log file: {self._log_name()}", id="log-note", classes="note", markup=False)
         yield StatusLine()
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def _log_name(self) -> str:
         return shorten_path(self.drama.settings.log_file)

@@ -16,13 +16,14 @@ from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
 from textual.timer import Timer
-from textual.widgets import Footer, Input, Static, Tree
+from textual.widgets import Input, Static, Tree
 
 from drama_app.listing import shorten_path
 from drama_app.output import clean_for_terminal
 from drama_app.tui.adding import Proposal, describe_proposal, weigh
 from drama_app.tui.screens.confirm import ConfirmScreen
 from drama_app.tui.widgets.folder_tree import FolderTree
+from drama_app.tui.widgets.key_line import KeyLine
 from drama_app.tui.widgets.path_input import PathInput, read_path
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class AddFolderScreen(ModalScreen[Choice | None]):
             yield PathInput(placeholder="~/Documents", id="path")
             yield Static(HINT, id="said", markup=False)
             yield FolderTree(self._start)
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """The line is ready; the root of the tree is open."""

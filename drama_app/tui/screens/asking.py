@@ -117,11 +117,14 @@ class AskingScreen(HitActions):
         if results is None:
             self.describe()
             return
+        from drama_app.rank import count_likely
+
         before, self.answered, self.results = self.answered, answer.request, results
         keep = (before.query, before.similar) == (answer.request.query, answer.request.similar)
         self.set_class(bool(results.hits), "-found")
         self.set_class(bool(results.hits) and results.nothing_good_enough, "-hopeless")
-        self.result_list.show(results.hits, faded=results.nothing_good_enough, keep=keep)
+        likely = count_likely(results)
+        self.result_list.show(results.hits, likely=likely, faded=results.nothing_good_enough, keep=keep)
         self.describe()
         if results.hits:
             number = self._number

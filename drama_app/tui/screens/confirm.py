@@ -8,9 +8,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Button, Footer, Static
+from textual.widgets import Button, Static
 
 from drama_app.output import clean_for_terminal
+from drama_app.tui.widgets.key_line import KeyLine
 
 
 class ConfirmScreen(ModalScreen[bool]):
@@ -53,7 +54,7 @@ class ConfirmScreen(ModalScreen[bool]):
             with Horizontal():
                 yield Button(self._no, id="no", flat=True)
                 yield Button(self._yes, id="yes", variant="primary", flat=True)
-        yield Footer()
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Enter agrees to what has just been read; Esc does not."""

@@ -10,13 +10,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Footer, Input, RadioButton, RadioSet, Static
+from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 
 from drama_app.listing import count_of
 from drama_app.output import clean_for_terminal
 from drama_app.records import Hit, Results
 from drama_app.tui import exporting
 from drama_app.tui.searching import attempt
+from drama_app.tui.widgets.key_line import KeyLine
 
 ENDINGS = {"json": ".json", "csv": ".csv", "markdown": ".md"}
 NAMES = {"json": "JSON", "csv": "CSV (a table)", "markdown": "Markdown (to read)"}
@@ -65,7 +66,7 @@ class ExportScreen(ModalScreen[str | None]):
                 yield Button("Export", id="export", variant="primary")
                 yield Button("Replace it", id="replace", variant="warning")
                 yield Button("Cancel", id="cancel")
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """The file's name comes first."""

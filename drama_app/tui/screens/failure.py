@@ -7,11 +7,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from drama_app.listing import count_of
 from drama_app.output import clean_for_terminal
 from drama_app.tui.widgets.failure_list import Group
+from drama_app.tui.widgets.key_line import KeyLine
 
 MOST_PATHS = 500
 
@@ -44,7 +45,7 @@ class FailureScreen(ModalScreen[str]):
         with VerticalScroll() as box:
             box.border_title = self._title
             yield Static(self._describe())
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def _describe(self) -> Content:
         paths = [clean_for_terminal(str(path)) for path in self._group.paths[:MOST_PATHS]]

@@ -9,20 +9,15 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
 from textual.dom import DOMNode
-from textual.keys import format_key
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static, TextArea
 
 from drama_app.listing import shorten_path
+from drama_app.tui.widgets.key_line import name_key
 
 if TYPE_CHECKING:
     from drama_app.tui.app import DramaApp
 
-KEY_NAMES = {
-    "escape": "Esc", "pageup": "PgUp", "pagedown": "PgDn", "question_mark": "?", "slash": "/", "space": "Space",
-    "enter": "Enter", "up": "Up", "down": "Down", "left": "Left", "right": "Right", "home": "Home", "end": "End",
-    "tab": "Tab", "backspace": "Backspace", "delete": "Delete", "insert": "Insert", "super": "Super",
-}  # fmt: skip
 LONGEST_KEYS = 26
 TYPING, FOCUSED, HERE = "While you type", "With the focus where it is", "On this screen"
 EVERYWHERE, EDITING = "Everywhere", "Editing the line"
@@ -79,18 +74,10 @@ def list_keys(screen: Screen[Any]) -> list[tuple[str, list[tuple[str, str, str]]
     for node, binding, enabled, _ in screen.active_bindings.values():
         if enabled and binding.description and not binding.action.startswith(NO_USE):
             rows = groups[_name_place(node, binding, screen)]
-            keys, _ = rows.setdefault((binding.action, binding.description), ([], binding.id or ""))
+            said = binding.description if binding.id else binding.description.capitalize()  # Textual's "Focus Next"
+            keys, _ = rows.setdefault((binding.action, said), ([], binding.id or ""))
             keys.append(binding.key_display or name_key(binding.key))
     return [(place, list(_list_rows(rows))) for place, rows in groups.items() if rows]
-
-
-def name_key(key: str) -> str:
-    """Returns a key as keyboards name it: "ctrl+g" is "Ctrl+G"."""
-    *modifiers, last = key.split("+")
-    name = KEY_NAMES.get(last) or (last.upper() if len(last) > 1 and last[1:].isdigit() else format_key(last))
-    if modifiers and len(name) == 1:
-        name = name.upper()
-    return "+".join([*(each.capitalize() for each in modifiers), name])
 
 
 def _list_rows(rows: dict[tuple[str, str], tuple[list[str], str]]) -> Iterator[tuple[str, str, str]]:

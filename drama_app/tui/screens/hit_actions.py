@@ -1,7 +1,8 @@
 """What can be done with the hits of the search screen: open, edit, show, copy, cite, explain, export.
 
 Owns the steps from a key to the sentence that says what was done. How files are opened, copied and written is the
-business of the modules that it calls; which hit is meant is the screen's.
+business of the modules that it calls, which are imported by then: first paint needs none of them. Which hit is meant is
+the screen's.
 """
 
 import subprocess
@@ -19,10 +20,7 @@ from textual.timer import Timer
 from drama_app.errors import DramaError
 from drama_app.listing import count_of
 from drama_app.records import Hit, Passage, PassageHit, Results
-from drama_app.tui import citation, clipboard, opening
 from drama_app.tui.screens.actions import ACTIONS, ActionsScreen
-from drama_app.tui.screens.export import ExportScreen
-from drama_app.tui.screens.why import WhyScreen
 from drama_app.tui.searching import DocumentLoaded, attempt
 from drama_app.tui.widgets.preview import Preview, PreviewDocument
 from drama_app.tui.widgets.result_list import ResultList
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
 
 READING_WAITS = 0.03  # seconds: documents that are passed by while Down is held are not read
 READING_LONG = 0.15  # seconds after which the hit's own passages are shown meanwhile
-NEED_A_HIT = frozenset(each.action for each in ACTIONS if each.action != "repeat") | {"open"}
+NEED_A_HIT = frozenset(each.action for each in ACTIONS if each.action != "repeat") | {"open", "menu"}
 
 
 class HitActions(Screen[None]):
@@ -119,6 +117,8 @@ class HitActions(Screen[None]):
 
     def action_open(self) -> None:
         """Opens the file where the passage stands."""
+        from drama_app.tui import opening
+
         hit, passage = self.hit, self.passage
         if hit is not None:
             self.used()
@@ -126,6 +126,8 @@ class HitActions(Screen[None]):
 
     def action_show_folder(self) -> None:
         """Shows the folder."""
+        from drama_app.tui import opening
+
         hit = self.hit
         if hit is not None:
             self.used()
@@ -138,6 +140,8 @@ class HitActions(Screen[None]):
             self._try(lambda: self._run_editor(hit.path, passage.line if passage else None))
 
     def _run_editor(self, path: Path, line: int | None) -> str:
+        from drama_app.tui import opening
+
         command = opening.editor_command(path, line)
         try:
             with self.app.suspend():
@@ -151,18 +155,24 @@ class HitActions(Screen[None]):
 
     def action_copy_path(self) -> None:
         """Copies the path, or those that were selected, a line each."""
+        from drama_app.tui import clipboard
+
         paths = "\n".join(str(hit.path) for hit in self.meant)
         if paths:
             self._try(lambda: clipboard.copy(self.app, paths, "the path"))
 
     def action_copy_passage(self) -> None:
         """Copies the text of the passage."""
+        from drama_app.tui import clipboard
+
         passage = self.passage
         if passage is not None:
             self._try(lambda: clipboard.copy(self.app, passage.text, "the passage"))
 
     def action_cite(self) -> None:
         """Copies a citation of the passage, or of all that were selected."""
+        from drama_app.tui import citation, clipboard
+
         cited = self.meant
         if len(cited) == 1:
             self._try(lambda: clipboard.copy(self.app, citation.cite(cited[0], self.passage), "the citation"))
@@ -240,6 +250,8 @@ class HitActions(Screen[None]):
 
     def action_why(self) -> None:
         """Explains the hit's place."""
+        from drama_app.tui.screens.why import WhyScreen
+
         if self.hit is not None and self.results is not None:
             self.app.push_screen(WhyScreen(self.results, self.hit))
 
@@ -254,6 +266,8 @@ class HitActions(Screen[None]):
 
     def action_export(self) -> None:
         """Writes the selected hits, or all, to a file."""
+        from drama_app.tui.screens.export import ExportScreen
+
         if self.results is None:
             return
         hits = tuple(self.result_list.chosen.values()) or self.results.hits

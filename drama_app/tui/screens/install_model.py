@@ -9,10 +9,11 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from drama_app.errors import DramaError
 from drama_app.output import clean_for_terminal
+from drama_app.tui.widgets.key_line import KeyLine
 from drama_app.tui.widgets.path_input import PathInput, read_path
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ class InstallModelScreen(ModalScreen[str | None]):
             box.border_title = "Install a retriever"
             yield PathInput(placeholder="~/retrievers/mine", id="path")
             yield Static(HINT, id="said", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     @on(PathInput.Completed)
     def _on_completed(self, event: PathInput.Completed) -> None:

@@ -71,7 +71,14 @@ class JumpScreen(ModalScreen[None]):
     def on_resize(self, event: events.Resize) -> None:
         """The parts have moved away from below their labels."""
         self._first_size = self._first_size or event.size
-        if event.size != self._first_size and self.is_current:  # a resize may come twice
+        self._leave_if_moved()
+
+    def on_screen_resume(self) -> None:
+        """Another layer lay over it, which alone could be closed then."""
+        self._leave_if_moved()
+
+    def _leave_if_moved(self) -> None:
+        if self.is_active and self._first_size is not None and self.app.size != self._first_size:
             self.dismiss()
 
     def _jump(self, letter: str) -> None:

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Static
 
 from drama_app.listing import count_of, describe_bytes, shorten_path
 from drama_app.output import clean_for_terminal
@@ -22,6 +22,7 @@ from drama_app.tui.screens.add_folder import AddFolderScreen, Choice
 from drama_app.tui.screens.confirm import ConfirmScreen
 from drama_app.tui.screens.panel import PanelScreen, lay_out
 from drama_app.tui.standing import Standing, describe_root, watch_note
+from drama_app.tui.widgets.key_line import KeyLine
 from drama_app.tui.widgets.navigation import Navigation
 from drama_app.tui.widgets.root_table import RootLine, RootTable, describe_moment
 from drama_app.tui.widgets.status_line import StatusLine, read_standing
@@ -75,7 +76,7 @@ class LibraryScreen(PanelScreen):
             yield Static(id="summary", markup=False)
         yield Static(LOADING, id="empty", markup=False)
         yield StatusLine()
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Follows the app."""

@@ -11,7 +11,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.content import Content
-from textual.widgets import DataTable, Footer, Markdown, Static
+from textual.widgets import DataTable, Markdown, Static
 
 from drama_app.errors import DramaError
 from drama_app.listing import count_of
@@ -22,6 +22,7 @@ from drama_app.tui.screens.confirm import ConfirmScreen
 from drama_app.tui.screens.install_model import InstallModelScreen
 from drama_app.tui.screens.panel import PanelScreen, lay_out
 from drama_app.tui.standing import describe_wait
+from drama_app.tui.widgets.key_line import KeyLine
 from drama_app.tui.widgets.navigation import Navigation
 from drama_app.tui.widgets.status_line import StatusLine
 
@@ -76,6 +77,7 @@ class ModelScreen(PanelScreen):
     def __init__(self) -> None:
         super().__init__()
         self._models = Models()
+        self._is_read = False
         self._card = ""
         self._used = ""
 
@@ -91,7 +93,7 @@ class ModelScreen(PanelScreen):
             with VerticalScroll(id="card-side"):
                 yield Markdown(open_links=False, parser_factory=parse_card)  # type: ignore[arg-type]  # imported late
         yield StatusLine()
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         """Follows the app."""
@@ -125,9 +127,9 @@ class ModelScreen(PanelScreen):
         self.app.call_from_thread(self._show, models)
 
     def _show(self, models: Models) -> None:
-        if models == self._models:
+        if self._is_read and models == self._models:
             return
-        before, self._models = self._chosen, models
+        before, self._models, self._is_read = self._chosen, models, True
         table = self.query_one("#models", DataTable)
         table.clear(columns=True)
         for name in ("", "Retriever", "Version", "Licence", "Numbers"):
@@ -147,6 +149,8 @@ class ModelScreen(PanelScreen):
     def _show_chosen(self) -> None:
         self.refresh_bindings()
         model = self._chosen
+        if not self._is_read:
+            return
         if model is None:
             self.put("facts", Content("No retriever can be read: install drama again, or press i"))
             return

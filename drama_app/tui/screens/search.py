@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.screen import Screen
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from drama_app.errors import UsageError
 from drama_app.output import clean_for_terminal
@@ -23,7 +23,8 @@ from drama_app.tui.screens.asking import DEBOUNCE, AskingScreen
 from drama_app.tui.screens.commands import SearchCommands
 from drama_app.tui.searching import PAGE
 from drama_app.tui.widgets.filter_bar import ChipRow, FilterBar
-from drama_app.tui.widgets.navigation import Navigation
+from drama_app.tui.widgets.key_line import KeyLine
+from drama_app.tui.widgets.navigation import WIDE, Navigation
 from drama_app.tui.widgets.preview import Preview
 from drama_app.tui.widgets.result_list import ResultList
 from drama_app.tui.widgets.search_bar import MODES, ModeBadge, QueryInput, SearchBar
@@ -31,13 +32,14 @@ from drama_app.tui.widgets.splitter import Splitter, limit_share
 from drama_app.tui.widgets.status_line import StatusLine
 
 SHARE_STEP = 5  # percent
+TALL = 28  # rows
 
 
 class SearchScreen(AskingScreen):
     """Query, conditions, hits and the document at the cursor."""
 
     COMMANDS = Screen.COMMANDS | {SearchCommands}
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (28, "-tall")]  # noqa: RUF012 - Textual declares a field
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (TALL, "-tall")]  # noqa: RUF012 - Textual declares a field
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("m", "mode", "Mode", id="search.mode", show=False),
         Binding("f6", "mode", "Mode", id="search.mode"),
@@ -80,10 +82,11 @@ class SearchScreen(AskingScreen):
     def __init__(self) -> None:
         super().__init__()
         self._walk = Walk()
-        self._can_act = True
+        self._can_act = False
 
     def compose(self) -> ComposeResult:
         """Parts."""
+        self._take_size()
         yield Navigation("search")
         yield SearchBar()
         yield FilterBar()
@@ -96,7 +99,14 @@ class SearchScreen(AskingScreen):
         with VerticalScroll(id="nothing", can_focus=False):
             yield Static()
         yield StatusLine()
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
+
+    def _take_size(self) -> None:
+        """The classes of the size before the parts are made: they would be styled once more, 50 ms of the start."""
+        width, height = self.app.size
+        for name, meets in (("-wide", width >= WIDE), ("-narrow", width < WIDE), ("-tall", height >= TALL),
+                            ("-short", height < TALL)):  # fmt: skip
+            self.set_class(meets, name, update=False)
 
     def on_mount(self) -> None:
         """The query has the focus; the app's state flows down from here on."""
@@ -300,7 +310,7 @@ class SearchScreen(AskingScreen):
     @on(ResultList.Highlighted)
     def _on_highlighted(self, event: ResultList.Highlighted) -> None:
         self.update_preview()
-        if (event.hit is None) == self._can_act:  # the footer is made anew each time: 10 ms
+        if (event.hit is None) == self._can_act:  # other keys work now
             self._can_act = event.hit is not None
             self.refresh_bindings()
 
@@ -324,10 +334,10 @@ class SearchScreen(AskingScreen):
 
     def on_resize(self, event: events.Resize) -> None:
         """Stacks the panes where it is narrow."""
-        self._arrange(narrow=event.size.width < 100)
+        self._arrange(narrow=event.size.width < WIDE)
 
     def _arrange(self, *, narrow: bool | None = None) -> None:
-        narrow = self.size.width < 100 if narrow is None else narrow
+        narrow = self.size.width < WIDE if narrow is None else narrow
         share = f"{limit_share(self.drama.ui.preview_percent)}%"
         self.query_one(Splitter).set_class(narrow, "-level")
         self.preview.styles.width = "1fr" if narrow else share

@@ -15,7 +15,7 @@ from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
 from textual.screen import ModalScreen
-from textual.widgets import ContentSwitcher, Footer, OptionList, Static
+from textual.widgets import ContentSwitcher, OptionList, Static
 from textual.widgets.option_list import Option
 
 from drama_app.listing import count_of, shorten_path
@@ -23,6 +23,7 @@ from drama_app.output import clean_for_terminal
 from drama_app.tui.adding import Proposal, describe_proposal, list_suggestions, weigh
 from drama_app.tui.screens.add_folder import AddFolderScreen, Choice
 from drama_app.tui.standing import describe_standing
+from drama_app.tui.widgets.key_line import KeyLine
 from drama_app.tui.widgets.status_line import STYLES, read_standing
 
 if TYPE_CHECKING:
@@ -53,14 +54,6 @@ KEYS = (
     ("Ctrl+P", "Every action by its name"),
     ("Esc", "Back, step by step; it never quits. Ctrl+Q does"),
 )
-
-
-def maybe_welcome(app: "DramaApp", *, has_folders: bool) -> None:
-    """Welcomes who has no index yet, once."""
-    if has_folders:
-        app.ui.welcomed = True
-    elif not app.ui.welcomed and not (app.settings.data_folder / "index" / "manifest.db").exists():
-        app.push_screen(WelcomeScreen())
 
 
 class WelcomeScreen(ModalScreen[None]):
@@ -116,7 +109,7 @@ class WelcomeScreen(ModalScreen[None]):
                 with Vertical(id="keys"):
                     yield Static(self._list_keys())
             yield Static("Enter chooses, Esc skips", id="go", markup=False)
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     @staticmethod
     def _list_keys() -> Content:

@@ -8,11 +8,12 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.screen import ModalScreen
 from textual.style import Style
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from drama_app.output import clean_for_terminal
 from drama_app.records import Hit, PassageHit, Results, Score
 from drama_app.tui.widgets.hit_row import describe_place, mark_snippet
+from drama_app.tui.widgets.key_line import KeyLine
 
 MODES = {
     "fused": "Meaning and keywords together decide the order.",
@@ -59,6 +60,8 @@ def _explain_passage(passage: PassageHit, number: int) -> list[Content]:
 
 def _explain_score(score: Score) -> str:
     """One source in a sentence."""
+    if score.source == "file name":
+        return f"File name: it holds all words of the query, so it is put first; adds {score.share:.2f}."
     if score.source == "meaning":
         what = f"Meaning: likeness {score.value:.3f} of 1 (cosine)"
         place = f", number {score.rank:,} among the nearest" if score.rank else ", not among the nearest hundred"
@@ -99,7 +102,7 @@ class WhyScreen(ModalScreen[None]):
         with VerticalScroll() as scroll:
             scroll.border_title = "Why this hit"
             yield Static(self._explanation)
-        yield Footer(show_command_palette=False)
+        yield KeyLine()
 
     def action_scroll(self, lines: int) -> None:
         """Moves the text."""

@@ -3,7 +3,6 @@
 Owns its wording and what is cut where there is little room: of a path the beginning, of everything else the end.
 """
 
-import regex
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
@@ -50,6 +49,8 @@ def cut_end(text: str, width: int) -> str:
 
 def cut_beginning(text: str, width: int) -> str:
     """Returns the end of a text that fits, with "…" for what was cut."""
+    import regex
+
     if cell_len(text) <= width:
         return text
     room, start = width - 1, len(text)

@@ -19,7 +19,6 @@ from textual.selection import Selection
 from textual.strip import Strip
 from textual.widget import Widget
 
-from drama_app.highlight import best_sentence, mark_words
 from drama_app.records import Passage, PassageHit
 from drama_app.tui.document_lines import DocumentLines, Line, Position
 
@@ -77,9 +76,16 @@ class DocumentText(Widget, can_focus=True):
 
     # --- what it shows ---------------------------------------------------------------------------------------
 
-    def show(self, passages: Sequence[Passage | PassageHit], hits: Mapping[int, PassageHit], query: str) -> None:
+    def show(
+        self,
+        passages: Sequence[Passage | PassageHit],
+        hits: Mapping[int, PassageHit],
+        query: str,
+        *,
+        printed: bool = False,
+    ) -> None:
         """Takes another document; `hits` are its matching passages by their index in `passages`."""
-        self.document = DocumentLines(passages, self._text_width)
+        self.document = DocumentLines(passages, self._text_width, printed=printed)
         self._query, self._hits = query, hits
         self._marks, self._sentences = {}, {}
         self.set_reactive(DocumentText.top, Position(0, 0))
@@ -108,6 +114,8 @@ class DocumentText(Widget, can_focus=True):
 
     def marks_of(self, index: int) -> tuple[tuple[int, int], ...]:
         """Where the query's words stand in a passage."""
+        from drama_app.highlight import mark_words
+
         if index not in self._marks:
             hit = self._hits.get(index)
             found = hit.marks if hit else ()
@@ -116,6 +124,8 @@ class DocumentText(Widget, can_focus=True):
 
     def sentence_of(self, index: int) -> tuple[int, int] | None:
         """The best sentence of a matching passage."""
+        from drama_app.highlight import best_sentence
+
         if index not in self._sentences:
             hit = self._hits.get(index)
             found = hit.sentence if hit else None
@@ -206,7 +216,7 @@ class DocumentText(Widget, can_focus=True):
             return
         before, top = self.document, self.top
         line = before.line(top)
-        self.document = DocumentLines(before.passages, self._text_width)
+        self.document = DocumentLines(before.passages, self._text_width, printed=before.printed)
         if self._is_waiting:
             self.go_to(self.current)
         else:

@@ -1,18 +1,28 @@
 """The line at the head of every screen that names the four screens and their keys. Decides nothing."""
 
+import importlib
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.screen import Screen
 from textual.widgets import Static
 
+WIDE = 100  # columns from which a screen has its parts side by side
 SCREENS = {
     "search": ("F2", "Search"),
     "library": ("F3", "Library"),
     "activity": ("F4", "Activity"),
     "model": ("F5", "Model"),
 }
+
+
+def open_screen(name: str) -> Screen[None]:
+    """A screen by its name, imported when it is first asked for: three would be a quarter of the first paint."""
+    module = importlib.import_module(f"drama_app.tui.screens.{name}")
+    screen: Screen[None] = getattr(module, f"{name.capitalize()}Screen")()
+    return screen
 
 
 class Place(Static):

@@ -103,7 +103,8 @@ class Preview(Widget):
         self._places = sorted(self._hits)
         self._pages = _count_pages(new) if new else None
         self._show_emptiness()
-        text.show(self._passages, self._hits, new.query if new else "")
+        is_printed = new is not None and new.hit.kind == "pdf"
+        text.show(self._passages, self._hits, new.query if new else "", printed=is_printed)
         text.set_reactive(DocumentText.current, -1)
         if new and self._passages:
             text.go_to(_index_of(self._passages, new.ordinal if stood_at is None else stood_at))

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import BindingType
+from textual.content import Content
 from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
@@ -16,10 +17,11 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from drama_app.records import Hit
-from drama_app.tui.widgets.hit_row import RowStyles, draw_row
+from drama_app.tui.widgets.hit_row import INDENT, RowStyles, draw_row
 
 SPACIOUS = 18  # lines from which hits are set apart by a blank line
 ROOMY = 12  # lines from which a snippet has two lines
+LESS_LIKELY = "Less likely"
 
 
 class ResultList(ScrollView, can_focus=True, inherit_bindings=False):
@@ -78,6 +80,8 @@ class ResultList(ScrollView, can_focus=True, inherit_bindings=False):
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's word
         super().__init__(id=id)
         self.hits: tuple[Hit, ...] = ()
+        self.likely = 0
+        """Hits above the rule; the others are far less likely than the best."""
         self.chosen: dict[Path, Hit] = {}
         """Chosen for export and copying, in the order in which they were chosen."""
         self._snippet_lines, self._gap = 2, 0
@@ -91,11 +95,11 @@ class ResultList(ScrollView, can_focus=True, inherit_bindings=False):
         """The hit at the cursor."""
         return self.hits[self.cursor] if self.cursor is not None and self.cursor < len(self.hits) else None
 
-    def show(self, hits: tuple[Hit, ...], *, faded: bool = False, keep: bool = True) -> None:
-        """Shows other hits; with `keep` the cursor stays on its document and the document on its line."""
+    def show(self, hits: tuple[Hit, ...], *, likely: int | None = None, faded: bool = False, keep: bool = True) -> None:
+        """Shows other hits, a rule below the first `likely`; with `keep` cursor and line stay with their document."""
         before = self.selected
         line = self._top_of(self.cursor or 0) - self.scroll_offset.y
-        self.hits = hits
+        self.hits, self.likely = hits, len(hits) if likely is None else likely
         self.set_class(faded, "-faded")
         places = {hit.path: place for place, hit in enumerate(hits)}
         self.chosen = {path: hits[places[path]] for path in self.chosen if path in places}
@@ -147,10 +151,12 @@ class ResultList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         """Draws a line of the screen."""
-        index, line = divmod(y + self.scroll_offset.y, self.row_height)
+        index, line = self._locate(y + self.scroll_offset.y)
         width = self.scrollable_content_region.width
         if index >= len(self.hits):
             return Strip.blank(width, self.rich_style)
+        if line < 0:
+            return self._draw_rule(width)
         key = (index, index == self.cursor, self.hits[index].path in self.chosen)
         row = self._rows.get(key)
         if row is None:
@@ -171,6 +177,11 @@ class ResultList(ScrollView, can_focus=True, inherit_bindings=False):
         strips = (Strip(line.render_segments(base), line.cell_length) for line in lines)
         return [strip.adjust_cell_length(width, base.rich_style) for strip in strips]
 
+    def _draw_rule(self, width: int) -> Strip:
+        said = Content.styled(f"{' ' * INDENT}{LESS_LIKELY} ".ljust(width - 1, "─"), self._styles().dim)
+        strip = Strip(said.truncate(width).render_segments(self.visual_style))
+        return strip.adjust_cell_length(width, self.rich_style)
+
     def _styles(self) -> RowStyles:
         if self._parts is None:
             names = ("title", "dim", "badge", "bar", "mark", "sentence")
@@ -179,7 +190,7 @@ class ResultList(ScrollView, can_focus=True, inherit_bindings=False):
 
     def _forget_rows(self) -> None:
         self._rows.clear()
-        self.virtual_size = Size(self.scrollable_content_region.width, len(self.hits) * self.row_height)
+        self.virtual_size = Size(self.scrollable_content_region.width, self._top_of(len(self.hits)))
         self.refresh()
 
     def notify_style_update(self) -> None:
@@ -208,7 +219,14 @@ class ResultList(ScrollView, can_focus=True, inherit_bindings=False):
         self.post_message(self.Highlighted(self.selected))
 
     def _top_of(self, index: int) -> int:
-        return index * self.row_height
+        return index * self.row_height + (self.likely < len(self.hits) and index >= self.likely)
+
+    def _locate(self, y: int) -> tuple[int, int]:
+        """The hit on a line of all, and which of its lines; -1 is the rule above it."""
+        if self.likely < len(self.hits) and y >= self.likely * self.row_height:
+            index, line = divmod(y - 1, self.row_height)
+            return (index, line) if y > self.likely * self.row_height else (self.likely, -1)
+        return divmod(y, self.row_height)
 
     def _scroll_to_cursor(self) -> None:
         top, seen = self._top_of(self.cursor or 0), self.scrollable_content_region.height
@@ -220,8 +238,10 @@ class ResultList(ScrollView, can_focus=True, inherit_bindings=False):
     def on_click(self, event: events.Click) -> None:
         """Selects; twice opens; beside the number, or with Ctrl, chooses."""
         offset = event.get_content_offset(self)
-        index = None if offset is None else (offset.y + self.scroll_offset.y) // self.row_height
-        if offset is None or index is None or index >= len(self.hits):
+        if offset is None:
+            return
+        index, line = self._locate(offset.y + self.scroll_offset.y)
+        if index >= len(self.hits) or line < 0:
             return
         self.cursor = index
         if event.ctrl or offset.x < 2:

@@ -1,0 +1,47 @@
+"""Files that are asked for by name: which words of a query a name must hold, and whether it does. Opens nothing."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from drama_app.keywords import fold
+
+MOST = 10
+"""What more files are named after is a common word and names none of them."""
+_MOST_WORDS = 8  # a longer query is a question
+_LEAST = 3  # letters of which a part of a name may be meant; fewer must be a whole word
+_FIRST_UNSPACED = "\u0e00"  # from Thai on two characters are as telling
+_WORD = re.compile(r"[^\W_]+")
+
+
+def fold_name(path: Path) -> str:
+    """The name of a file as it is compared: without case and accents."""
+    return fold(path.name)
+
+
+def name_words(query: str) -> tuple[str, ...]:
+    """The words of a query, folded, all of which a name must hold; none if the query asks for no name."""
+    words = tuple(dict.fromkeys(_WORD.findall(fold(query))))
+    return words if len(words) <= _MOST_WORDS and any(map(_is_telling, words)) else ()
+
+
+def holds_words(name: str, words: Sequence[str]) -> bool:
+    """Whether a folded name holds all the words: as a part of it, or as a whole word if short or a number."""
+    return all(
+        word in name if _is_telling(word) and not word.isdecimal() else _stands_alone(word, name) for word in words
+    )
+
+
+def is_named(name: str, words: Sequence[str]) -> bool:
+    """Whether a folded name, with or without its ending, is made of these words and no others."""
+    return sorted(words) in (sorted(_WORD.findall(name)), sorted(_WORD.findall(name.rpartition(".")[0])))
+
+
+def _is_telling(word: str) -> bool:
+    return len(word) >= _LEAST or (len(word) > 1 and word[0] >= _FIRST_UNSPACED)
+
+
+def _stands_alone(word: str, name: str) -> bool:
+    """A number does not go on as a number, a short word not as a word."""
+    more = r"\d" if word.isdecimal() else r"[^\W_]"
+    return re.search(rf"(?<!{more}){re.escape(word)}(?!{more})", name) is not None
