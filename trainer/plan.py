@@ -113,27 +113,16 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
     Raises:
         UsageError: The disk has no room.
     """
-    recipe, size, cores = run.recipe, _measure_corpus(run.inputs), os.cpu_count() or 1
-    reading = size.passages * size.tokens / (_ENCODED * cores)
+    recipe, size = run.recipe, _measure_corpus(run.inputs)
+    reading = size.passages * size.tokens / (_ENCODED * (os.cpu_count() or 1))
     body = _count_body(config, recipe)
-    groups = recipe.train.batch * (1 + recipe.train.hard_negatives)
-    step_tokens = recipe.train.batch * _QUERY_TOKENS + groups * min(size.tokens, recipe.train.passage_tokens)
-    flops = measure() * _SHARE
-    pruning = 0.0
-    if recipe.prune.method != "none":
-        steps = recipe.prune.continue_steps + (recipe.prune.mask_steps if recipe.prune.method == "learned" else 0)
-        pruning = (
-            _PASSES * (body + _count_table(config, recipe)) * steps * recipe.prune.batch * recipe.prune.length / flops
-        )
-    training = _PASSES * body * recipe.train.steps * step_tokens / flops
-    queries = recipe.augment.queries + recipe.augment.reranked + recipe.augment.triplets
-    writes = bool(set(recipe.augment.kinds) - {"crop"} and recipe.augment.queries)
+    pruning, training = _estimate_training(recipe, body, _count_table(config, recipe), size, measure() * _SHARE)
     shape = f"{body / 1e6:.0f} million weights" if body else "a network from the hub"
     stages = (
         PlannedStage(
             "corpus", f"about {size.passages:,} passages of {size.tokens:.0f} tokens", size.passages / 2000 + 1
         ),
-        PlannedStage("augment", _describe_augment(recipe), _estimate_writing(run.inputs, queries) if writes else 5),
+        PlannedStage("augment", _describe_augment(recipe), _estimate_writing(run.inputs, recipe)),
         PlannedStage(
             "mine", "positives and hard negatives by the present retriever", reading + size.passages / 500 + 1
         ),
@@ -145,6 +134,17 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
     plan = Plan(stages, _estimate_disk(size, body, config, recipe))
     _check_room(run.path, plan.disk)
     return plan
+
+
+def _estimate_training(recipe: Recipe, body: float, table: float, size: _Size, flops: float) -> tuple[float, float]:
+    """Seconds of pruning and of the contrastive stage, by the FLOPs a second that they reach."""
+    prune, train = recipe.prune, recipe.train
+    steps = 0 if prune.method == "none" else prune.continue_steps
+    steps += prune.mask_steps if prune.method == "learned" else 0
+    passages = train.batch * (1 + train.hard_negatives)
+    tokens = train.batch * _QUERY_TOKENS + passages * min(size.tokens, train.passage_tokens)
+    language = _PASSES * (body + table) * steps * prune.batch * prune.length
+    return language / flops, _PASSES * body * train.steps * tokens / flops
 
 
 def _check_source(name: str) -> None:
@@ -247,7 +247,12 @@ def _describe_augment(recipe: Recipe) -> str:
     return ", ".join(parts) or "nothing"
 
 
-def _estimate_writing(inputs: Inputs, queries: int) -> float:
+def _estimate_writing(inputs: Inputs, recipe: Recipe) -> float:
+    """Seconds of the LLM's work; 0, unknown, for an endpoint."""
+    augment = recipe.augment
+    queries = augment.reranked + augment.triplets + (augment.queries if set(augment.kinds) - {"crop"} else 0)
+    if not queries:
+        return 5.0
     if inputs.llm_url or not inputs.local_llm:
         return 0.0
     path = Path(inputs.local_llm)
