@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _make_parser().parse_args(arguments)
         return int(options.run(options))
     except KeyboardInterrupt:
-        run = getattr(options, "out", None) or getattr(options, "run_folder", None)
+        # Of the verbs only those of a stage leave a run behind; `report` has nothing to go on with.
+        run = options.out if options and not options.verb else getattr(options, "run_folder", None)
         sys.stderr.write("\nstopped" + (f"; go on with: drama-train --out {run} --resume" if run else "") + "\n")
         return Interrupted.exit_code
     except DramaError as error:

@@ -20,6 +20,9 @@ _LEAST_QUERIES = 10
 _PASSAGES = 2000
 """Of a set: with fewer, a retriever that knows the topic alone would do."""
 OTHER = "other"
+_ENOUGH, _MOST = 200, 0.25
+"""Held-out queries below which more documents are held out than asked for, and their share at most: with 300 queries
+and a share of 0.05 seven were left to judge by."""
 
 
 def divide(
@@ -34,7 +37,7 @@ def divide(
         training_queries: Gets the queries whose documents train.
         training_passages: Gets all passages but those held out.
         development: Folder for the sets; what is in it goes.
-        held_out: Share of the documents with queries to hold out.
+        held_out: Share of the documents with queries to hold out; more of a small corpus.
         most: Queries a set.
         seed: Of the split.
 
@@ -44,7 +47,9 @@ def divide(
     asked = [query for path in queries for query in read_records(path, Query)]
     known = {passage.id: passage for path in passages for passage in read_records(path, Passage)}
     targets = {query.passage for query in asked}
-    split = split_passages([each for each in known.values() if each.id in targets], held_out=held_out, seed=seed)
+    asking = sum(query.kind not in _NOT_ASKED for query in asked) or len(asked)
+    share = max(held_out, min(_MOST, _ENOUGH / max(1, asking)))
+    split = split_passages([each for each in known.values() if each.id in targets], held_out=share, seed=seed)
     training, held = split.divide(asked)
     _write(training_queries, training)
     _write(training_passages, (each for each in known.values() if each.id not in split.held_out))
