@@ -5,68 +5,75 @@ Heads, units and columns matter as much as the loss changes with a factor on the
 Layers change the loss too much for that: each is left out in turn and the loss measured, the least missed one goes.
 """
 
-from collections.abc import Callable, Sequence
+import heapq
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from trainer.checkpoint import fill_network
 from trainer.encoder import Encoder, Masks
-from trainer.prune.language_model import measure_losses
+from trainer.prune.language_model import measure_losses, split_windows
 from trainer.prune.slicing import Keep
 
 Report = Callable[[str], None]
 
 
-def keep_first_layers(count: int) -> Keep:
-    """All but the last layers."""
-    return Keep(layers=tuple(range(count)))
+def rank_layers(network: Encoder, windows: Tensor, count: int, *, report: Report | None = None) -> tuple[int, ...]:
+    """The layers in the order in which they are missed least, each with those before it gone, until `count` are left.
 
-
-def choose_layers(network: Encoder, batch: Tensor, count: int, *, report: Report | None = None) -> tuple[int, ...]:
-    """Leave out the layer that is missed least, again and again, until `count` are left.
+    A layer is missed more the more others have gone, so one that was missed more than the best is not tried again:
+    about 60 measurements take the 18 layers of a network to 6, in place of 150.
 
     Args:
         network: With a language-model head.
-        batch: Windows int64 [B, L] to measure on.
-        count: Layers to keep.
+        windows: int64 [B, L], to measure on.
+        count: Layers that stay and are not ranked.
         report: Called with a sentence after each layer.
     """
-    left = list(range(network.config.layers))
+    left = set(range(network.config.layers))
+    gone: list[int] = []
+    missed = [(0.0, layer, -1) for layer in left]  # loss without it, layer, how many had gone then
     while len(left) > count:
-        losses = {layer: _measure_without(network, batch, set(left) - {layer}) for layer in left}
-        least = min(losses, key=lambda layer: (losses[layer], layer))
-        left.remove(least)
+        loss, layer, then = heapq.heappop(missed)
+        if then < len(gone):
+            heapq.heappush(missed, (_measure(network, windows, left - {layer}), layer, len(gone)))
+            continue
+        left.remove(layer)
+        gone.append(layer)
         if report:
-            report(f"without layer {least} the loss is {losses[least]:.3f}; {len(left)} are left")
-    return tuple(left)
+            report(f"without layer {layer} the loss is {loss:.3f}; {len(left)} are left")
+    return tuple(gone)
 
 
-def measure_importance(network: Encoder, batches: Sequence[Tensor], kinds: Sequence[str]) -> dict[str, Tensor]:
+def measure_importance(network: Encoder, windows: Tensor, kinds: Sequence[str]) -> dict[str, Tensor]:
     """Squared change of the loss with a factor on each part, summed over windows.
 
     Args:
         network: With a language-model head.
-        batches: Windows int64 [1, L]: one at a time, since gradients of a batch cancel.
+        windows: int64 [B, L]; taken one at a time, since gradients of a batch cancel.
         kinds: "heads", "ffn", "hidden".
 
     Returns:
         float32 [layers, heads], [layers, F], [H] by kind.
     """
-    config = network.config
+    config, device = network.config, network.embed_tokens.weight.device
     shapes = {"heads": (config.layers, config.heads), "ffn": (config.layers, config.ffn_size),
               "hidden": (config.hidden_size,)}  # fmt: skip
     importance = {kind: torch.zeros(shapes[kind]) for kind in kinds}
     network.eval().requires_grad_(False)
-    for batch in batches:
-        factors = {kind: torch.ones(shapes[kind], requires_grad=True) for kind in kinds}
-        loss = measure_losses(network, batch, Masks(**factors)).mean()
+    for window in torch.split(windows, 1):
+        factors = {kind: torch.ones(shapes[kind], requires_grad=True, device=device) for kind in kinds}
+        loss = measure_losses(network, window, Masks(**factors)).mean()
         for kind, gradient in zip(kinds, torch.autograd.grad(loss, [factors[kind] for kind in kinds]), strict=True):
-            importance[kind] += gradient**2
+            importance[kind] += gradient.cpu() ** 2
+    network.requires_grad_(True)
     return importance
 
 
-def choose_parts(importance: dict[str, Tensor], targets: dict[str, int], layers: Sequence[int] | None) -> Keep:
-    """The most important parts of each kind, as many in each layer."""
+def choose_parts(importance: Mapping[str, Tensor], targets: Mapping[str, int]) -> Keep:
+    """The most important parts of each kind, as many in each layer; kinds of which nothing is known stay whole."""
 
     def best(kind: str) -> tuple[tuple[int, ...], ...] | None:
         if kind not in importance:
@@ -74,14 +81,31 @@ def choose_parts(importance: dict[str, Tensor], targets: dict[str, int], layers:
         rows = importance[kind].reshape(-1, importance[kind].shape[-1])
         return tuple(tuple(sorted(row.topk(targets[kind]).indices.tolist())) for row in rows)
 
-    hidden = best("hidden")
+    layers, hidden = best("layers"), best("hidden")
     return Keep(
-        layers=None if layers is None else tuple(layers), heads=best("heads"), ffn=best("ffn"),
-        hidden=hidden[0] if hidden else None,
-    )  # fmt: skip
+        layers=layers[0] if layers else None, heads=best("heads"), ffn=best("ffn"), hidden=hidden[0] if hidden else None
+    )
 
 
 @torch.no_grad()
-def _measure_without(network: Encoder, batch: Tensor, layers: set[int]) -> float:
-    factors = torch.tensor([float(layer in layers) for layer in range(network.config.layers)])
-    return float(measure_losses(network.eval(), batch, Masks(layers=factors)).mean())
+def _measure(network: Encoder, windows: Tensor, layers: set[int]) -> float:
+    """Mean loss of windows with these layers only."""
+    fewer = _share_layers(network, sorted(layers))
+    return torch.cat([measure_losses(fewer, part) for part in split_windows(fewer, windows)]).mean().item()
+
+
+def _share_layers(network: Encoder, layers: Sequence[int]) -> Encoder:
+    """A network of these layers that holds the same tensors: a copy for each measurement would take longer than it."""
+    kept = {}
+    for name, tensor in network.state_dict().items():
+        first, _, rest = name.partition(".")
+        if first != "layers":
+            kept[name] = tensor
+            continue
+        place, _, inner = rest.partition(".")
+        if int(place) in layers:
+            kept[f"layers.{layers.index(int(place))}.{inner}"] = tensor
+    sliding = tuple(network.config.sliding[layer] for layer in layers) if network.config.sliding else ()
+    made = fill_network(replace(network.config, layers=len(layers), sliding=sliding), kept, "the shorter network")
+    assert isinstance(made, Encoder)
+    return made

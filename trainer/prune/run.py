@@ -1,25 +1,29 @@
 """Owns pruning as a stage: vocabulary first, then layers, heads, units and columns, then repair by language modelling.
 
-A run that was killed goes on with what it had saved; one that had come to its end is not done again.
+A run that was killed goes on with what it had saved; one that had come to its end is not done again. One process, on
+a GPU if there is one.
 """
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from drama_app.errors import UsageError
+from drama_app.errors import RetrieverError, UsageError
 from trainer.backbone import Backbone
 from trainer.checkpoint import (
     TOKENIZER,
     Checkpoint,
+    Origin,
     find_latest,
-    is_checkpoint,
     load_network,
     load_state,
     open_checkpoint,
@@ -28,43 +32,32 @@ from trainer.checkpoint import (
     save_checkpoint,
 )
 from trainer.encoder import Encoder, EncoderConfig
-from trainer.network import NetworkConfig, change_network
-from trainer.prune.importance import choose_layers, choose_parts, keep_first_layers, measure_importance
-from trainer.prune.language_model import (
-    TokenRow,
-    descend,
-    evaluate_language,
-    make_optimizer,
-    measure_losses,
-    read_tokens,
-    schedule,
-    train_language,
-)
-from trainer.prune.masks import KINDS, LearnedMasks
-from trainer.prune.slicing import Keep, apply_masks, drop_layers, slice_network
+from trainer.network import Network, NetworkConfig, change_network
+from trainer.prune.importance import choose_parts, measure_importance, rank_layers
+from trainer.prune.language_model import Step, TokenRow, evaluate_language, read_tokens, train_language
+from trainer.prune.masks import KINDS, LearnedMasks, learn_masks
+from trainer.prune.slicing import apply_masks, drop_layers, slice_network
 from trainer.recipe import PruneRecipe, describe
 from trainer.records import Passage, make_key, read_records
 
-if TYPE_CHECKING:
-    from trainer.network import Network
-
 METHODS = ("learned", "importance", "last-layers", "none")
 _SHAPE = ("layers", "heads", "ffn_size", "hidden_size", "vocab_size")
-_WARMING = 0.5
-"""Share of the mask steps in which the wanted numbers move from all to their goal."""
-_MEASURED = 32
-"""Windows that importance is measured on."""
+_LAYER_WINDOWS, _PART_WINDOWS = 4, 32
+"""Windows on which layers and parts are measured."""
 _VOCABULARY_TEXTS = 200_000
-_SAVE_EVERY = 50
+_SAVE_SECONDS = 600
+"""Between saves: of an LLM with its optimizer 3 GB and more."""
 _ALWAYS = ("Query: ", "query: ", "passage: ")
 """Prefixes of retrievers: their tokens stay."""
+_STEPS, _VOCABULARY = "steps", "vocabulary"
+"""Folders below the output while the work goes on."""
 
 Report = Callable[[str], None]
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Stage:
     """What all steps of one pruning share."""
 
@@ -72,6 +65,25 @@ class _Stage:
     out: Path
     key: str
     report: Report
+    corpus: TokenRow
+    tokenizer: Path
+    origin: Origin
+    losses: dict[str, float] = field(default_factory=dict)
+    saved: float = field(default_factory=time.monotonic)
+
+    @property
+    def mask_steps(self) -> int:
+        """Steps before the cut; those of the repair are counted on from there."""
+        return self.recipe.mask_steps if self.recipe.method == "learned" else 0
+
+    def save(self, step: int, network: Encoder, state: dict[str, Any] | None) -> None:
+        """Keep what the next run needs to go on from here."""
+        save_checkpoint(
+            place_step(self.out / _STEPS, step), network, tokenizer=self.tokenizer, origin=self.origin, step=step,
+            state=state, recipe={"key": self.key}, metrics={"losses": self.losses},
+        )  # fmt: skip
+        remove_old(self.out / _STEPS, keep=1)
+        self.saved = time.monotonic()
 
 
 def check_prune(config: NetworkConfig, recipe: PruneRecipe) -> None:
@@ -87,16 +99,19 @@ def check_prune(config: NetworkConfig, recipe: PruneRecipe) -> None:
     inner = recipe.heads or recipe.ffn_size or recipe.hidden_size
     if not isinstance(config, EncoderConfig) and (recipe.method != "last-layers" or inner):
         raise UsageError("[prune] a BERT or XLM-R network loses layers only: method = 'last-layers', or 'none'")
-    whole = {"layers": config.layers, "heads": config.heads, "ffn_size": config.ffn_size,
-             "hidden_size": config.hidden_size, "vocabulary": config.vocab_size}  # fmt: skip
-    for name, there in whole.items():
-        wanted = getattr(recipe, name)
-        if wanted > there and name != "vocabulary":
+    for name in ("layers", "heads", "ffn_size", "hidden_size"):
+        wanted, there = getattr(recipe, name), getattr(config, name)
+        if wanted > there:
             raise UsageError(f"[prune] '{name}' = {wanted}, but the backbone has {there}; 0 keeps all")
-    if recipe.method == "last-layers" and (recipe.heads or recipe.ffn_size or recipe.hidden_size):
-        raise UsageError(
-            "[prune] method 'last-layers' removes layers only; 'importance' and 'learned' cut the rest too"
-        )
+    for name in ("layers", "heads", "ffn_size", "hidden_size", "vocabulary", "continue_steps"):
+        if getattr(recipe, name) < 0:
+            raise UsageError(f"[prune] '{name}' must be 0 or more")
+    for name in ("batch", "length", *(["mask_steps"] if recipe.method == "learned" else [])):
+        least = 2 if name == "length" else 1
+        if getattr(recipe, name) < least:
+            raise UsageError(f"[prune] '{name}' must be {least} or more")
+    if recipe.length > config.max_tokens:
+        raise UsageError(f"[prune] 'length' = {recipe.length}, but the backbone reads {config.max_tokens} tokens")
 
 
 def prune_backbone(
@@ -109,108 +124,76 @@ def prune_backbone(
         backbone: What to cut; its network is changed.
         passages: A file of `Passage`: what the vocabulary is counted on, and what the language model reads.
         recipe: How.
-        out: The checkpoint's folder; steps on the way lie below it.
+        out: The checkpoint's folder; steps on the way lie below it until the end.
         seed: The same one gives the same network.
         languages: Of the passages to read; empty reads all.
         report: Called with a sentence as the work goes on.
+
+    Returns:
+        The checkpoint; its metrics are `losses` (mean of held-out passages, in nats a token) of the network whole, cut
+        and repaired, `held_out` (of each passage), `tokens` (read in training), `shape` and `parameters`.
 
     Raises:
         UsageError: The recipe does not fit the network, or the corpus is too small.
         TrainingError: A loss is no number.
     """
     check_prune(backbone.config, recipe)
-    key = make_key(describe(recipe), seed, tuple(languages), passages, backbone.origin.name, str(backbone.config))
-    if is_checkpoint(out) and (done := open_checkpoint(out)).recipe.get("key") == key:
+    key = make_key(describe(recipe), seed, tuple(languages), passages, backbone.origin.name, _identify(backbone))
+    if done := _find_done(out, key):
         return done
-    stage = _Stage(recipe=recipe, out=out, key=key, report=report or log.info)
-    backbone = _cut_vocabulary(backbone, passages, stage, languages)
-    network, metrics = _cut_network(backbone, passages, stage, languages, seed)
-    shape = {
-        name: getattr(network.config, name) for name in ("layers", "heads", "ffn_size", "hidden_size", "vocab_size")
-    }
+    report = report or log.info
+    backbone = _cut_vocabulary(backbone, passages, recipe, out, languages, report)
+    network, metrics = _cut_network(backbone, passages, recipe, out, languages, seed, key, report)
+    shape = {name: getattr(network.config, name) for name in _SHAPE}
     metrics |= {"shape": shape, "parameters": sum(each.numel() for each in network.parameters())}
-    return save_checkpoint(
+    made = save_checkpoint(
         out, network, tokenizer=backbone.tokenizer, origin=backbone.origin,
         recipe={"key": key, "prune": describe(recipe)}, metrics=metrics,
     )  # fmt: skip
-
-
-def _cut_vocabulary(backbone: Backbone, passages: Path, stage: _Stage, languages: Sequence[str]) -> Backbone:
-    """The backbone with the tokens that the corpus uses; itself if its vocabulary is small enough."""
-    from tokenizers import Tokenizer
-
-    from trainer.prune.vocabulary import count_usage, cut_table, cut_vocabulary
-
-    most = stage.recipe.vocabulary
-    if not most or stage.recipe.method == "none" or most >= backbone.config.vocab_size:
-        return backbone
-    stage.report("counting tokens")
-    texts = ((each.language, each.embedded) for each in _iterate(passages, languages))
-    usage = count_usage(Tokenizer.from_file(str(backbone.tokenizer)), islice(texts, _VOCABULARY_TEXTS))
-    settings = json.loads(backbone.tokenizer.read_text(encoding="utf-8"))
-    cut = cut_vocabulary(settings, usage, most=most, always=_ALWAYS)
-    tokenizer = stage.out / "vocabulary" / TOKENIZER
-    tokenizer.parent.mkdir(parents=True, exist_ok=True)
-    tokenizer.write_text(cut.write(), encoding="utf-8")
-    pad = cut.renumbered.get(backbone.origin.pad_token_id, 0)
-    return Backbone(
-        network=cut_table(backbone.network, cut), tokenizer=tokenizer, origin=replace(backbone.origin, pad_token_id=pad)
-    )
+    for name in (_STEPS, _VOCABULARY):
+        shutil.rmtree(out / name, ignore_errors=True)
+    return made
 
 
 def _cut_network(
-    backbone: Backbone, passages: Path, stage: _Stage, languages: Sequence[str], seed: int
-) -> "tuple[Network, dict[str, Any]]":
-    """The smaller network, and its losses as a language model."""
-    from tokenizers import Tokenizer
-
-    recipe, network = stage.recipe, backbone.network
+    backbone: Backbone, passages: Path, recipe: PruneRecipe, out: Path, languages: Sequence[str], seed: int, key: str,
+    report: Report,
+) -> "tuple[Network, dict[str, Any]]":  # fmt: skip
+    """The smaller network, and what was measured of it as a language model."""
+    network: Network = backbone.network
     if recipe.method == "none":
         return network, {}
     if not isinstance(network, Encoder):
         return drop_layers(network, range(recipe.layers or network.config.layers)), {}
-    network = _as_language_model(network)
-    tokenizer = Tokenizer.from_file(str(backbone.tokenizer))
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    texts = (each.embedded for each in _iterate(passages, languages))
-    corpus = read_tokens(tokenizer, texts, length=recipe.length, seed=seed)
-    stage.report("measuring the whole network")
-    losses = {"whole": _average(evaluate_language(network, corpus.held_out, rows=recipe.batch))}
-    network, start = _resume(stage) or (_cut_to_shape(network, corpus, stage), 0)
-    if not start:
-        losses["cut"] = _average(evaluate_language(network, corpus.held_out, rows=recipe.batch))
-        stage.report(f"language-model loss {losses['whole']:.3f} before, {losses['cut']:.3f} after the cut")
-    _repair(network, corpus, stage, backbone, start)
-    values = evaluate_language(network, corpus.held_out, rows=recipe.batch)
-    losses["repaired"] = _average(values)
-    return network, {"losses": losses, "held_out": [round(value, 4) for value in values]}
+    corpus = _read_corpus(backbone.tokenizer, passages, recipe, languages, seed)
+    stage = _Stage(
+        recipe=recipe, out=out, key=key, report=report, corpus=corpus, tokenizer=backbone.tokenizer,
+        origin=backbone.origin,
+    )  # fmt: skip
+    return _prune_language_model(network, stage)
 
 
-def _as_language_model(network: Encoder) -> Encoder:
-    head = network.config.lm_head if network.config.lm_head != "none" else "tied"
-    changed = change_network(network, causal=True, lm_head=head)
-    assert isinstance(changed, Encoder)
-    return changed
+def measure_parts(network: Encoder, corpus: TokenRow, recipe: PruneRecipe, *, report: Report) -> dict[str, Tensor]:
+    """How much the parts matter of each kind of which some shall go.
 
-
-def _cut_to_shape(network: Encoder, corpus: TokenRow, stage: _Stage) -> Encoder:
-    recipe = stage.recipe
-    if recipe.method == "learned":
-        return learn_masks(network, corpus, recipe, seed=corpus.seed, report=stage.report)
-    if recipe.method == "last-layers":
-        return slice_network(network, keep_first_layers(recipe.layers or network.config.layers))
-    return slice_network(network, choose_keep(network, corpus, recipe, report=stage.report))
-
-
-def choose_keep(network: Encoder, corpus: TokenRow, recipe: PruneRecipe, *, report: Report) -> Keep:
-    """What survives by measured importance: layers first, then parts of those that are left."""
-    targets = find_targets(network.config, recipe)
-    windows = corpus.draw(0, _MEASURED, recipe.length)
-    layers = choose_layers(network, windows[:8], targets["layers"], report=report) if "layers" in targets else None
+    Returns:
+        float32 by kind; for layers their place in the order of going, those that stay alike.
+    """
+    targets, windows = find_targets(network.config, recipe), corpus.draw(0, _PART_WINDOWS, recipe.length)
+    importance = {}
+    if "layers" in targets:
+        importance["layers"] = torch.full((network.config.layers,), float(network.config.layers))
+        if recipe.method == "last-layers":
+            gone: Sequence[int] = range(network.config.layers - 1, targets["layers"] - 1, -1)
+        else:
+            gone = rank_layers(network, windows[:_LAYER_WINDOWS], targets["layers"], report=report)
+        for place, layer in enumerate(gone):
+            importance["layers"][layer] = place
     kinds = [kind for kind in KINDS[1:] if kind in targets]
-    importance = measure_importance(network, torch.split(windows, 1), kinds) if kinds else {}
-    return choose_parts(importance, targets, layers)
+    if kinds:
+        report(f"measuring how much {', '.join(kinds)} matter")
+        importance |= measure_importance(network, windows, kinds)
+    return importance
 
 
 def find_targets(config: EncoderConfig, recipe: PruneRecipe) -> dict[str, int]:
@@ -222,83 +205,135 @@ def find_targets(config: EncoderConfig, recipe: PruneRecipe) -> dict[str, int]:
     return {kind: some for kind, (some, whole) in wanted.items() if 0 < some < whole}
 
 
-def learn_masks(
-    network: Encoder, corpus: TokenRow, recipe: PruneRecipe, *, seed: int, report: Report | None = None
-) -> Encoder:
-    """Train weights and masks together under the constraint, then cut what the masks leave out.
-
-    Args:
-        network: With a language-model head; it is changed.
-        corpus: What to draw from.
-        recipe: Shape, steps, rates.
-        seed: Of the draws.
-        report: Called after each step.
-
-    Raises:
-        TrainingError: A loss is no number.
-    """
-    masks = LearnedMasks(network.config, find_targets(network.config, recipe))
-    if not masks.targets:
-        return network
-    network.requires_grad_(True).train()
-    weights = list(network.parameters())
-    down = make_optimizer(weights, recipe.learning_rate)
-    down.add_param_group({"params": list(masks.scores.values()), "lr": recipe.mask_learning_rate})
-    up = torch.optim.AdamW(masks.multipliers, lr=recipe.mask_learning_rate, weight_decay=0.0, maximize=True)
-    for step in range(1, recipe.mask_steps + 1):
-        torch.manual_seed(seed * 1_000_003 + step)
-        down.param_groups[0]["lr"] = schedule(step, recipe.mask_steps, recipe.learning_rate)
-        progress = step / max(1.0, _WARMING * recipe.mask_steps)
-        windows = corpus.draw(step, recipe.batch, recipe.length)
-        loss = measure_losses(network, windows, masks.draw()).mean()
-        up.zero_grad()
-        descend(loss + masks.constrain(progress=progress), down, weights, step=step)
-        up.step()
-        if report:
-            left = ", ".join(f"{count.mean().item():.1f} {kind}" for kind, count in masks.expect().items())
-            report(f"masks, step {step:,} of {recipe.mask_steps:,}, loss {loss.item():.3f}, expected {left}")
-    return apply_masks(network, masks.settle())
+def _identify(backbone: Backbone) -> str:
+    """The network's shape and its small tensors, which no training leaves as they were."""
+    small = {name: each.tolist() for name, each in backbone.network.state_dict().items() if each.ndim == 1}
+    return make_key(str(backbone.config), small)
 
 
-def _repair(network: Encoder, corpus: TokenRow, stage: _Stage, backbone: Backbone, start: int) -> None:
-    """Language modelling until the recipe's steps are done, saved on the way."""
-    recipe = stage.recipe
-    optimizer = make_optimizer(network.parameters(), recipe.learning_rate)
-    if start and (state := load_state(place_checkpoint(stage.out, start))):
-        optimizer.load_state_dict(state["optimizer"])
-
-    def keep(step: int, optimizer: torch.optim.Optimizer) -> None:
-        if step % _SAVE_EVERY == 0 and step < recipe.continue_steps:
-            save_checkpoint(
-                place_step(stage.out / "steps", step), network, tokenizer=backbone.tokenizer, origin=backbone.origin,
-                step=step, state={"optimizer": optimizer.state_dict()}, recipe={"key": stage.key},
-            )  # fmt: skip
-            remove_old(stage.out / "steps", keep=1)
-
-    # Draws of the mask steps and of the repair differ.
-    corpus = replace(corpus, seed=corpus.seed + 1)
-    train_language(
-        network, corpus, steps=recipe.continue_steps, rows=recipe.batch, length=recipe.length,
-        rate=recipe.learning_rate, start=start, optimizer=optimizer, report=stage.report, keep=keep,
-    )  # fmt: skip
-
-
-def place_checkpoint(out: Path, step: int) -> Checkpoint:
-    """The checkpoint of a step of the repair."""
-    return open_checkpoint(place_step(out / "steps", step))
-
-
-def _resume(stage: _Stage) -> "tuple[Encoder, int] | None":
-    latest = find_latest(stage.out / "steps")
-    if latest is None or latest.recipe.get("key") != stage.key:
+def _find_done(out: Path, key: str) -> Checkpoint | None:
+    try:
+        done = open_checkpoint(out)
+    except RetrieverError:
         return None
-    network = load_network(latest)
-    assert isinstance(network, Encoder)
-    stage.report(f"going on from step {latest.step}")
-    return network, latest.step
+    return done if done.recipe.get("key") == key else None
 
 
-def _iterate(passages: Path, languages: Sequence[str]) -> "Any":
+def _cut_vocabulary(
+    backbone: Backbone, passages: Path, recipe: PruneRecipe, out: Path, languages: Sequence[str], report: Report
+) -> Backbone:
+    """The backbone with the tokens that the corpus uses; itself if its vocabulary is small enough."""
+    from tokenizers import Tokenizer
+
+    from trainer.prune.vocabulary import count_usage, cut_table, cut_vocabulary
+
+    most = recipe.vocabulary
+    if not most or recipe.method == "none" or most >= backbone.config.vocab_size:
+        return backbone
+    report("counting tokens")
+    texts = ((each.language, each.embedded) for each in _iterate(passages, languages))
+    usage = count_usage(Tokenizer.from_file(str(backbone.tokenizer)), islice(texts, _VOCABULARY_TEXTS))
+    settings = json.loads(backbone.tokenizer.read_text(encoding="utf-8"))
+    cut = cut_vocabulary(settings, usage, most=most, always=_ALWAYS)
+    tokenizer = out / _VOCABULARY / TOKENIZER
+    tokenizer.parent.mkdir(parents=True, exist_ok=True)
+    tokenizer.write_text(cut.write(), encoding="utf-8")
+    pad = cut.renumbered.get(backbone.origin.pad_token_id, 0)
+    return Backbone(
+        network=cut_table(backbone.network, cut), tokenizer=tokenizer, origin=replace(backbone.origin, pad_token_id=pad)
+    )
+
+
+def _read_corpus(tokenizer: Path, passages: Path, recipe: PruneRecipe, languages: Sequence[str], seed: int) -> TokenRow:
+    from tokenizers import Tokenizer
+
+    opened = Tokenizer.from_file(str(tokenizer))
+    opened.no_padding()
+    opened.no_truncation()
+    return read_tokens(opened, _iterate(passages, languages), length=recipe.length, seed=seed)
+
+
+def _prune_language_model(network: Encoder, stage: _Stage) -> tuple[Encoder, dict[str, Any]]:
+    """The smaller network, and what was measured, from wherever an earlier run had come."""
+    latest = _find_latest(stage)
+    if latest is None:
+        network = _prepare(network)
+        stage.report("measuring the whole network")
+        stage.losses["whole"] = _average(evaluate_language(network, stage.corpus.held_out))
+    else:
+        network = _prepare(load_network(latest))
+        stage.losses |= latest.metrics["losses"]
+        stage.report(f"going on from step {latest.step:,} of {stage.mask_steps + stage.recipe.continue_steps:,}")
+    if "cut" not in stage.losses:
+        network, latest = _cut(network, stage, latest), None
+        stage.losses["cut"] = _average(evaluate_language(network, stage.corpus.held_out))
+        stage.report(f"language-model loss {stage.losses['whole']:.3f} whole, {stage.losses['cut']:.3f} cut")
+        stage.save(stage.mask_steps, network, None)
+    _repair(network, stage, latest)
+    values = evaluate_language(network, stage.corpus.held_out)
+    recipe, losses = stage.recipe, stage.losses | {"repaired": _average(values)}
+    window = recipe.batch * recipe.length
+    tokens = {"masks": stage.mask_steps * window, "repair": recipe.continue_steps * window}
+    held_out = [round(value, 4) for value in values]
+    return network.cpu(), {"losses": losses, "tokens": tokens, "held_out": held_out}
+
+
+def _prepare(network: Network) -> Encoder:
+    """A causal language model, where it computes fastest."""
+    head = getattr(network.config, "lm_head", "none")
+    changed = change_network(network, causal=True, lm_head="tied" if head == "none" else head)
+    assert isinstance(changed, Encoder)
+    return changed.to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _cut(network: Encoder, stage: _Stage, latest: Checkpoint | None) -> Encoder:
+    """The network in the wanted shape, not repaired yet."""
+    recipe, targets = stage.recipe, find_targets(network.config, stage.recipe)
+    if not targets:
+        return network
+    importance = measure_parts(network, stage.corpus, recipe, report=stage.report) if latest is None else {}
+    device = network.embed_tokens.weight.device
+    if recipe.method != "learned":
+        return slice_network(network.cpu(), choose_parts(importance, targets)).to(device)
+    masks = LearnedMasks(network.config, targets, importance)
+    start, state = (latest.step, load_state(latest)) if latest else (0, None)
+    steps = learn_masks(network, masks, stage.corpus, recipe, start=start, state=state)
+    _follow("masks", steps, recipe.mask_steps, network, stage, before=0)
+    return apply_masks(network.cpu(), masks.cpu().settle()).to(device)
+
+
+def _repair(network: Encoder, stage: _Stage, latest: Checkpoint | None) -> None:
+    """Language modelling until the recipe's steps are done."""
+    recipe, before = stage.recipe, stage.mask_steps
+    start, state = (latest.step - before, load_state(latest)) if latest else (0, None)
+    # Draws of the mask steps and of the repair differ.
+    corpus = replace(stage.corpus, seed=stage.corpus.seed + 1)
+    steps = train_language(
+        network, corpus, steps=recipe.continue_steps, rows=recipe.batch, length=recipe.length,
+        rate=recipe.learning_rate, start=start, state=state,
+    )  # fmt: skip
+    _follow("language model", steps, recipe.continue_steps, network, stage, before=before)
+
+
+def _follow(what: str, steps: Iterable[Step], most: int, network: Encoder, stage: _Stage, *, before: int) -> None:
+    """Do the steps of a training: tell of each, save now and then."""
+    began, window = time.monotonic(), stage.recipe.batch * stage.recipe.length
+    for count, step in enumerate(steps, 1):
+        pace = (time.monotonic() - began) / count
+        stage.report(
+            f"{what}, step {step.number:,} of {most:,}, loss {step.loss:.3f}{step.note}, {window / pace:,.0f} tokens/s,"
+            f" {(most - step.number) * pace / 60:.0f} min left"
+        )
+        if step.number < most and time.monotonic() - stage.saved >= _SAVE_SECONDS:
+            stage.save(before + step.number, network, step.get_state())
+
+
+def _find_latest(stage: _Stage) -> Checkpoint | None:
+    latest = find_latest(stage.out / _STEPS)
+    return latest if latest and latest.recipe.get("key") == stage.key else None
+
+
+def _iterate(passages: Path, languages: Sequence[str]) -> Iterator[Passage]:
     return (each for each in read_records(passages, Passage) if not languages or each.language in languages)
 
 
