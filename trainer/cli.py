@@ -10,6 +10,7 @@ from typing import NoReturn
 from drama_app.errors import DramaError, Interrupted, UsageError
 from drama_app.output import clean_for_terminal
 from trainer.commands import VERBS, whole_recipe
+from trainer.narration import show_progress
 
 EXAMPLES = """\
 examples:
@@ -44,18 +45,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     logging.captureWarnings(True)  # what a library warns of tells a person nothing to act on
-    options = None
     try:
         options = _make_parser().parse_args(arguments)
         return int(options.run(options))
     except KeyboardInterrupt:
-        # Of the verbs only those of a stage leave a run behind; `report` has nothing to go on with.
-        run = options.out if options and not options.verb else getattr(options, "run_folder", None)
-        sys.stderr.write("\nstopped" + (f"; go on with: drama-train --out {run} --resume" if run else "") + "\n")
-        return Interrupted.exit_code
+        return _tell(Interrupted("stopped"))
     except DramaError as error:
-        sys.stderr.write(f"drama-train: {clean_for_terminal(str(error))}\n")
-        return error.exit_code
+        return _tell(error)
+
+
+def _tell(error: DramaError) -> int:
+    show_progress("")
+    sys.stderr.write(f"drama-train: {clean_for_terminal(str(error))}\n")
+    return error.exit_code
 
 
 def _make_parser() -> argparse.ArgumentParser:

@@ -7,7 +7,7 @@ answers. It measures nothing.
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from trainer.records import Passage, Query, RecordWriter, read_records
@@ -51,35 +51,57 @@ def divide(
     share = max(held_out, min(_MOST, _ENOUGH / max(1, asking)))
     split = split_passages([each for each in known.values() if each.id in targets], held_out=share, seed=seed)
     training, held = split.divide(asked)
+    # A question that is held out with one of its answers does not train with another.
+    measured = {query.id for query in held}
+    training = [query for query in training if query.id not in measured]
+    held_out_passages = _complete(split.held_out, known)
     _write(training_queries, training)
-    _write(training_passages, (each for each in known.values() if each.id not in split.held_out))
+    _write(training_passages, (each for each in known.values() if each.id not in held_out_passages))
     shutil.rmtree(development, ignore_errors=True)
+    answers = _find_answers(asked, measured, known)
     sets = _choose(held, most)
     for name, chosen in sets.items():
-        _write_set(development / name, name, chosen, known, split.held_out)
+        _write_set(development / name, name, chosen, answers, known, held_out_passages)
     sizes = {name: len(chosen) for name, chosen in sorted(sets.items())}
     return {"training_queries": len(training), "held_out_queries": len(held), "development": sizes}
 
 
+def _find_answers(asked: Iterable[Query], measured: set[str], known: Mapping[str, Passage]) -> dict[str, set[str]]:
+    """All passages that answer a held-out question, by its id."""
+    answers: dict[str, set[str]] = {}
+    for query in asked:
+        if query.id in measured and query.passage in known:
+            answers.setdefault(query.id, set()).add(query.passage)
+    return answers
+
+
+def _complete(held_out: frozenset[str], known: Mapping[str, Passage]) -> frozenset[str]:
+    """Held-out passages with those of their documents that no query asks for."""
+    documents = {known[each].document for each in held_out} - {""}
+    return held_out | {each for each, passage in known.items() if passage.document in documents}
+
+
 def _choose(held: Iterable[Query], most: int) -> dict[str, list[Query]]:
-    """Queries by set: in the order of their ids, which is none."""
+    """Queries by set, each once: in the order of their ids, which is none."""
     held = sorted(held, key=lambda query: query.id)
     asked = [query for query in held if query.kind not in _NOT_ASKED] or held
+    asked = list({query.id: query for query in asked}.values())
     sizes = Counter(query.language for query in asked)
     sets: dict[str, list[Query]] = {}
     for query in asked:
         name = query.language if sizes[query.language] >= _LEAST_QUERIES and query.language.isalnum() else OTHER
         chosen = sets.setdefault(name, [])
-        if len(chosen) < most and query.id not in {each.id for each in chosen}:
+        if len(chosen) < most:
             chosen.append(query)
     return sets
 
 
 def _write_set(
-    folder: Path, name: str, queries: Sequence[Query], known: dict[str, Passage], held_out: frozenset[str]
-) -> None:
+    folder: Path, name: str, queries: Sequence[Query], relevant: Mapping[str, set[str]],
+    known: Mapping[str, Passage], held_out: frozenset[str],
+) -> None:  # fmt: skip
     """One set: its answers first, then held-out passages of their languages, then others of them."""
-    answers = {query.passage for query in queries}
+    answers = {each for query in queries for each in relevant[query.id]}
     spoken = {known[each].language for each in answers}
     others = sorted(
         (each for each, passage in known.items() if passage.language in spoken and each not in answers),
@@ -95,7 +117,8 @@ def _write_set(
         for query in queries:
             row = {"_id": query.id, "text": query.text, "lang": query.language}
             stream.write(json.dumps(row, ensure_ascii=False) + "\n")
-    lines = ["query-id\tcorpus-id\tscore", *(f"{query.id}\t{query.passage}\t1" for query in queries)]
+    judged = [(query.id, each) for query in queries for each in sorted(relevant[query.id])]
+    lines = ["query-id\tcorpus-id\tscore", *(f"{query}\t{passage}\t1" for query, passage in judged)]
     (folder / "qrels" / "test.tsv").write_text("\n".join([*lines, ""]), encoding="utf-8")
     languages = {"language": "" if name == OTHER else name}
     (folder / "meta.json").write_text(json.dumps(languages) + "\n", encoding="utf-8")

@@ -1,6 +1,7 @@
 """What a verb tells while it works: sentences and one changing line, on stderr. Results are for stdout."""
 
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -13,9 +14,11 @@ _QUIET = 60.0
 
 
 def show_progress(text: str) -> None:
-    """Show a line that the next one replaces; on a terminal only."""
+    """Show a line that the next one replaces, as much of it as fits; on a terminal only."""
     if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{clean_for_terminal(text)}")
+        # Of a line that wraps only the last part could be replaced.
+        room = max(1, shutil.get_terminal_size().columns - 1)
+        sys.stderr.write(f"\r\x1b[K{clean_for_terminal(text)[:room]}")
         sys.stderr.flush()
 
 

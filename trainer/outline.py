@@ -4,7 +4,9 @@ It reads headers, not weights, wherever the header tells.
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from drama_app.errors import RetrieverError
 from drama_app.retriever import DESCRIPTION
@@ -42,21 +44,24 @@ def read_outline(source: str, *, weights: Path | None = None) -> NetworkConfig |
 def _read_gguf(path: Path) -> NetworkConfig:
     from gguf import GGUFReader
 
-    from trainer.encoder import EncoderConfig
-
     with path.open("rb") as stream:
         if stream.read(4) != b"GGUF":
             raise RetrieverError(f"{path}: not a GGUF file; give a GGUF, a model folder, a run or a retriever folder")
     try:
         fields = GGUFReader(path).fields
         architecture = str(fields["general.architecture"].contents())
-    except (ValueError, KeyError, IndexError, OSError) as error:
+        if architecture not in _FAMILIES:
+            raise RetrieverError(
+                f"{path}: its architecture {architecture!r} is not supported as a backbone, only "
+                f"{', '.join(_FAMILIES)}; name another one with --backbone (a language model may still write queries)"
+            )
+        return _make_config(fields, architecture)
+    except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
         raise RetrieverError(f"{path}: cut short or damaged ({str(error)[:120]}); fetch it again") from error
-    if architecture not in _FAMILIES:
-        raise RetrieverError(
-            f"{path}: its architecture {architecture!r} is not supported as a backbone, only {', '.join(_FAMILIES)}; "
-            "name another one with --backbone, and keep this one to write queries"
-        )
+
+
+def _make_config(fields: Mapping[str, Any], architecture: str) -> NetworkConfig:
+    from trainer.encoder import EncoderConfig
 
     def read(key: str, default: int = 0) -> int:
         field = fields.get(f"{architecture}.{key}")

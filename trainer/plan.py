@@ -4,9 +4,12 @@ Estimates are rough on purpose (a factor of two): they tell minutes from days. F
 this machine multiplies in a second is measured anew. It runs no stage.
 """
 
+import codecs
+import json
 import os
 import shutil
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,13 +17,13 @@ from pathlib import Path
 from drama_app.errors import UsageError
 from drama_app.ruler import estimate_tokens
 from trainer.augment.ledger import format_time
-from trainer.augment.prompts import match_language, read_query_prompts
+from trainer.augment.prompts import STYLES, match_language, read_query_prompts
 from trainer.network import NetworkConfig
 from trainer.outline import read_outline
 from trainer.recipe import Recipe
 from trainer.records import iterate_lines
 from trainer.run_folder import OWN_INDEX, Inputs, RunFolder
-from trainer.stages import name_source
+from trainer.stages import name_source, open_llm
 
 _ENCODED = 4500.0
 """Tokens a second and core that the shipped retriever reads."""
@@ -30,6 +33,12 @@ _SHARE = 0.45
 """Of the rate of matrix products that a training step reaches."""
 _PASSES = 6
 """FLOPs a weight and token, forward and backward."""
+_TABLES = (".jsonl", ".jsonl.zst")
+_TEXTS = (".txt", ".text", ".md", ".markdown")
+"""What a corpus is made of."""
+_OTHER_KINDS = "the app reads PDF, Word and others: drama-app index FOLDER, then --corpus index"
+_BEGINNING = 65_536
+"""Bytes by which a file is taken for text."""
 _QUERY_TOKENS = 16
 _SAMPLE = 200
 _ROOM = 1.2
@@ -74,28 +83,36 @@ class _Size:
 
 
 def check(run: RunFolder) -> NetworkConfig | None:
-    """Look at every input of a run; returns the shape of the network that it starts from, None for one on the hub.
+    """Look at every input that a stage still has to read.
+
+    Returns:
+        The shape of the network that the run starts from; None for one on the hub, or if none is trained any more.
 
     Raises:
         DramaError: Something is missing or wrong; the text says what, and what to do.
     """
     inputs, recipe = run.inputs, run.recipe
-    if not inputs.corpus and not inputs.pairs:
-        raise UsageError(
-            "there is nothing to learn from: name texts (--corpus PATH, or --corpus index) or --pairs FILE"
-        )
-    for name in (*inputs.corpus, *inputs.pairs):
-        _check_source(name)
+    if "corpus" not in run.done:
+        _check_texts(inputs)
     if inputs.sets:
         from trainer.evaluate import find_sets
 
         find_sets(Path(inputs.sets))
-    _check_languages(recipe)
-    _check_llm(inputs, recipe)
+    if inputs.notice:
+        _check_notice(Path(inputs.notice))
+    _check_recipe(recipe)
+    if "augment" not in run.done:
+        _check_llm(run)
     if inputs.retriever:
         from drama_app.retriever import open_retriever_folder
 
         open_retriever_folder(Path(inputs.retriever))
+    if "train" in run.done:
+        return None
+    if "prune" in run.done:
+        from trainer.checkpoint import open_checkpoint
+
+        return open_checkpoint(run.backbone).config
     config = read_outline(name_source(run), weights=Path(inputs.weights) if inputs.weights else None)
     if config is not None:
         _check_shape(config, recipe)
@@ -103,7 +120,7 @@ def check(run: RunFolder) -> NetworkConfig | None:
 
 
 def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable[[], float]) -> Plan:
-    """Estimate each stage.
+    """Estimate each stage that is not done.
 
     Args:
         run: Begun or not.
@@ -113,7 +130,9 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
     Raises:
         UsageError: The disk has no room.
     """
-    recipe, size = run.recipe, _measure_corpus(run.inputs)
+    recipe = run.recipe
+    texts = (str(run.passages),) if "corpus" in run.done else (*run.inputs.corpus, *run.inputs.pairs)
+    size = _measure_corpus(texts)
     reading = size.passages * size.tokens / (_ENCODED * (os.cpu_count() or 1))
     body = _count_body(config, recipe)
     pruning, training = _estimate_training(recipe, body, _count_table(config, recipe), size, measure() * _SHARE)
@@ -131,7 +150,9 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
         PlannedStage("export", "int8, held against float32 on the development sets", 20 + min(reading, 300)),
         PlannedStage("evaluate", "before and after", 20 + 2 * min(reading, 300)),
     )
-    plan = Plan(stages, _estimate_disk(size, body, config, recipe))
+    there = sum(each.stat().st_size for each in run.path.rglob("*") if each.is_file())
+    missing = max(0, _estimate_disk(size, body, config, recipe) - there)
+    plan = Plan(tuple(each for each in stages if each.name not in run.done), missing)
     _check_room(run.path, plan.disk)
     return plan
 
@@ -147,23 +168,95 @@ def _estimate_training(recipe: Recipe, body: float, table: float, size: _Size, f
     return language / flops, _PASSES * body * train.steps * tokens / flops
 
 
+def _check_texts(inputs: Inputs) -> None:
+    if not inputs.corpus and not inputs.pairs:
+        raise UsageError(
+            "there is nothing to learn from: name texts (--corpus PATH, or --corpus index) or --pairs FILE"
+        )
+    for name in inputs.corpus:
+        _check_source(name)
+    for name in inputs.pairs:
+        if not Path(name).is_file():
+            raise UsageError(f"{name}: is no file; pairs are JSONL with 'query' and 'positive'")
+        _check_table(Path(name), ("query", "positive"))
+
+
 def _check_source(name: str) -> None:
+    path = Path(name)
     if name == OWN_INDEX:
         from trainer.own_index import count_index_passages
 
         if not count_index_passages():
             raise UsageError("the app's index holds no passage; index a folder first: drama-app index FOLDER")
-    elif not Path(name).exists():
+    elif not path.exists():
         raise UsageError(f"{name}: no such file or folder")
-    elif Path(name).is_dir() and not any(each.is_file() for each in Path(name).rglob("*")):
-        raise UsageError(f"{name}: holds no file")
-    elif Path(name).is_file() and not Path(name).stat().st_size:
-        raise UsageError(f"{name}: is empty")
+    elif not path.is_dir():
+        _check_file(path)
+    elif texts := _list_texts(path):
+        for each in texts:
+            if each.name.endswith(_TABLES) and each.stat().st_size:
+                _check_table(each, ("text",))
+    else:
+        kinds = Counter(each.suffix.lower() or each.name for each in path.rglob("*") if each.is_file())
+        found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(3))
+        raise UsageError(f"{name}: " + (f"holds no text ({found}); {_OTHER_KINDS}" if found else "holds no file"))
 
 
-def _check_languages(recipe: Recipe) -> None:
+def _list_texts(folder: Path) -> list[Path]:
+    """The files of a folder that a corpus is made of."""
+    files = (each for each in sorted(folder.rglob("*")) if each.is_file())
+    return [each for each in files if each.name.endswith(_TABLES) or each.suffix.lower() in _TEXTS]
+
+
+def _check_file(path: Path) -> None:
+    if path.name.endswith(_TABLES):
+        _check_table(path, ("text",))
+        return
+    try:
+        with path.open("rb") as stream:
+            beginning = stream.read(_BEGINNING)
+        text = codecs.getincrementaldecoder("utf-8")().decode(beginning)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise UsageError(f"{path}: is no text in UTF-8; {_OTHER_KINDS}")
+    if not text.strip():
+        raise UsageError(f"{path}: is empty")
+
+
+def _check_table(path: Path, keys: Sequence[str]) -> None:
+    """See that a JSONL file begins with a row that has these texts."""
+    number, line = next(iterate_lines(path), (0, ""))
+    if not number:
+        raise UsageError(f"{path}: is empty")
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise UsageError(f"{path}, line {number}: not JSON") from error
+    if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in keys):
+        raise UsageError(f"{path}, line {number}: is no object with {' and '.join(map(repr, keys))}")
+
+
+def _check_notice(path: Path) -> None:
+    try:
+        path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
+
+
+def _check_recipe(recipe: Recipe) -> None:
+    """What no stage but the one that reads it could refuse."""
+    known = ("crop", *STYLES)
+    if unknown := [kind for kind in recipe.augment.kinds if kind not in known]:
+        raise UsageError(f"[augment] 'kinds': {unknown[0]!r} is none of {', '.join(known)}")
+    if not 0 <= recipe.evaluate.held_out < 1:
+        raise UsageError("[evaluate] 'held_out' must be 0 or more and below 1")
+    if recipe.seed < 0 or recipe.train.seed < 0:
+        raise UsageError("the seed must be 0 or more")
     prompts = read_query_prompts()
-    for code in recipe.augment.languages:
+    for code in recipe.augment.languages if _needs_llm(recipe) else ():
         if not match_language(code, prompts):
             raise UsageError(
                 f"{code!r}: there are no prompts for this language; there are for {', '.join(sorted(prompts))}"
@@ -173,19 +266,22 @@ def _check_languages(recipe: Recipe) -> None:
             raise UsageError(f"{code!r}: is no code of a language; it looks like de or pt-br")
 
 
-def _check_llm(inputs: Inputs, recipe: Recipe) -> None:
-    needed = (recipe.augment.queries and set(recipe.augment.kinds) - {"crop"}) or recipe.augment.reranked
-    if not needed and not recipe.augment.triplets:
+def _needs_llm(recipe: Recipe) -> bool:
+    augment = recipe.augment
+    return bool((augment.queries and set(augment.kinds) - {"crop"}) or augment.reranked or augment.triplets)
+
+
+def _check_llm(run: RunFolder) -> None:
+    inputs = run.inputs
+    if not _needs_llm(run.recipe):
         return
     if not inputs.local_llm and not inputs.llm_url:
         raise UsageError(
             "the recipe asks for generated queries: name a language model (--local-llm FILE.gguf or --llm-url URL), or "
             "do without them (--no-llm)"
         )
-    if inputs.local_llm and not inputs.llm_url and not Path(inputs.local_llm).is_dir():
-        from trainer.augment.llama_generator import check_model
-
-        check_model(Path(inputs.local_llm))
+    if inputs.llm_url or not Path(inputs.local_llm).is_dir():
+        open_llm(run).close()  # tells a file that is cut short, an encoder, an endpoint that is not there
 
 
 def _check_shape(config: NetworkConfig, recipe: Recipe) -> None:
@@ -193,27 +289,37 @@ def _check_shape(config: NetworkConfig, recipe: Recipe) -> None:
 
     check_prune(config, recipe.prune)
     width = config.output_size or recipe.prune.hidden_size or config.hidden_size
-    if too_wide := [each for each in (*recipe.train.widths, *recipe.export.widths) if each > width]:
-        raise UsageError(f"[train] 'widths': {too_wide[0]} is wider than the embeddings, which have {width}")
+    train, export = recipe.train, recipe.export
+    for name, widths in (("train", train.widths), ("export", export.widths), ("evaluate", recipe.evaluate.widths)):
+        if wrong := [each for each in widths if not 0 < each <= width]:
+            raise UsageError(f"[{name}] 'widths': {wrong[0]} cannot be cut from embeddings, which have {width}")
+    offered = export.widths or train.widths or (width,)
+    if export.default_width and export.default_width not in offered:
+        raise UsageError(f"[export] 'default_width' must be one of {', '.join(map(str, offered))}")
+    for name in ("query_tokens", "passage_tokens"):
+        if getattr(train, name) > config.max_tokens:
+            raise UsageError(
+                f"[train] '{name}' = {getattr(train, name)}, but the backbone reads {config.max_tokens} tokens"
+            )
 
 
-def _measure_corpus(inputs: Inputs) -> _Size:
-    counted, characters, tokens = 0, 0, 0.0
-    for name in (*inputs.corpus, *inputs.pairs):
+def _measure_corpus(names: Sequence[str]) -> _Size:
+    counted, sampled, tokens = 0, 0, 0.0
+    for name in names:
         if name == OWN_INDEX:
             from trainer.own_index import count_index_passages
 
             counted += count_index_passages()
             continue
         path = Path(name)
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
-            if file.name.endswith((".jsonl", ".jsonl.zst")):
+        for file in _list_texts(path) if path.is_dir() else [path]:
+            if file.name.endswith(_TABLES):
                 counted += sum(1 for _ in iterate_lines(file))
                 for _, line in islice(iterate_lines(file), _SAMPLE):
-                    characters, tokens = characters + 1, tokens + estimate_tokens(line)
-            elif file.is_file():
+                    sampled, tokens = sampled + 1, tokens + estimate_tokens(line)
+            else:
                 counted += max(1, file.stat().st_size // 1000)
-    return _Size(counted, tokens / characters if characters else 200.0)
+    return _Size(counted, tokens / sampled if sampled else 200.0)
 
 
 def _count_body(config: NetworkConfig | None, recipe: Recipe) -> float:

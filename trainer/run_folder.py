@@ -24,6 +24,11 @@ STAGES = ("corpus", "augment", "mine", "prune", "train", "export", "evaluate", "
 """In their order; each reads files of those before it."""
 OWN_INDEX = "index"
 """In place of a path: the passages that the app has indexed."""
+_READ_BY = {
+    "corpus": "corpus", "pairs": "corpus", "sets": "corpus", "local_llm": "augment", "llm_url": "augment",
+    "llm_model": "augment", "retriever": "augment", "backbone": "prune", "weights": "prune", "notice": "export",
+}  # fmt: skip
+"""The first stage that reads each input."""
 _SCHEMA = 1
 _PACKAGES = ("drama", "torch", "transformers", "tokenizers", "onnxruntime", "llama-cpp-python", "accelerate")
 
@@ -126,10 +131,21 @@ class RunFolder:
         written.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         written.replace(self.path / "run.json")
 
-    def finish(self, stage: str, seconds: float, figures: Mapping[str, Any]) -> None:
-        """Note that a stage is done; what later stages made of its older files no longer counts."""
+    def find_outdated(self, inputs: Inputs) -> dict[str, str]:
+        """The inputs that differ from the run's and have been read: the first stage that did, by name."""
+        return {
+            name: stage for name, stage in _READ_BY.items()
+            if stage in self.done and getattr(inputs, name) != getattr(self.inputs, name)
+        }  # fmt: skip
+
+    def forget(self, stage: str) -> None:
+        """Count a stage, and those that read its files, as not done; nothing is written."""
         for later in STAGES[STAGES.index(stage) :]:
             self.done.pop(later, None)
+
+    def finish(self, stage: str, seconds: float, figures: Mapping[str, Any]) -> None:
+        """Note that a stage is done; what later stages made of its older files no longer counts."""
+        self.forget(stage)
         self.done[stage] = {"seconds": round(seconds, 1), "finished": round(time.time())} | dict(figures)
         self.save()
 
@@ -198,6 +214,11 @@ class RunFolder:
     def reranked(self) -> Path:
         """Training groups that the LLM put in order."""
         return self.path / "queries" / "reranked.jsonl"
+
+    @property
+    def mined(self) -> Path:
+        """Training groups while they are mined."""
+        return self.path / "mined.jsonl"
 
     @property
     def groups(self) -> Path:

@@ -5,6 +5,7 @@ and returns figures for `run.json`; called again after a crash it goes on.
 """
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +17,7 @@ from drama_app.errors import UsageError
 from trainer.augment.ledger import format_time
 from trainer.development import divide
 from trainer.overlap import NOTHING
-from trainer.records import Passage, Query, RecordWriter, TrainingGroup, make_key, read_records
+from trainer.records import Passage, Query, RecordWriter, TrainingGroup, make_key, read_records, text_id
 from trainer.run_folder import OWN_INDEX, RunFolder
 
 if TYPE_CHECKING:
@@ -42,17 +43,22 @@ def build(run: RunFolder, report: Report) -> Figures:
     evaluation, folder = _read_evaluation(run), run.passages.parent
     figures: Figures = {"passages": 0, "languages": {}, "rejected": {}, "pairs": 0}
     parts: list[Path] = []
+    # Texts before pairs: of a passage that is in both the record that knows its document counts.
+    if run.inputs.corpus:
+        parts.append(folder / "texts.jsonl")
+        sources = [_find_source(each, folder, report) for each in run.inputs.corpus]
+        built = build_corpus(sources, parts[-1], run.recipe.corpus, evaluation=evaluation)
+        figures["rejected"] |= built.rejected
     if run.inputs.pairs:
         parts.append(folder / "answers.jsonl")
         sources = [Path(each) for each in run.inputs.pairs]
         figures["pairs"], left_out = convert_pairs(sources, parts[-1], run.written, evaluation=evaluation)
         figures["rejected"]["a pair in an evaluation set"] = left_out
         report(f"{figures['pairs']:,} pairs")
-    if run.inputs.corpus:
-        parts.append(folder / "texts.jsonl")
-        sources = [_find_source(each, folder, report) for each in run.inputs.corpus]
-        built = build_corpus(sources, parts[-1], run.recipe.corpus, evaluation=evaluation)
-        figures["rejected"] |= built.rejected
+        if not figures["pairs"]:
+            raise UsageError(f"{', '.join(run.inputs.pairs)}: no pair is left ({left_out:,} are in an evaluation set)")
+    else:
+        run.written.unlink(missing_ok=True)
     languages: Counter[str] = Counter()
     with RecordWriter(run.passages) as writer:
         for passage in _iterate_once(parts):
@@ -98,6 +104,8 @@ def augment(run: RunFolder, report: Report) -> Figures:
     finally:
         if generator:
             generator.close()
+    # A mining that was stopped is not to go on with other queries.
+    run.mined.with_name(run.mined.name + ".progress.json").unlink(missing_ok=True)
     return figures | {"tallies": {kind: tally.as_row() for kind, tally in tallies.items()}}
 
 
@@ -105,18 +113,19 @@ def mine(run: RunFolder, report: Report) -> Figures:
     """Training groups of the queries that train; what the LLM put in order comes behind them."""
     from trainer.mine import mine as mine_groups
 
-    mined = run.groups.with_name("mined.jsonl")
+    evaluation = _read_evaluation(run)
     found = mine_groups(
-        read_records(run.training_queries, Query), run.training_passages, open_present(run), run.recipe.mine, mined,
-        work=run.vectors / "present", evaluation=_read_evaluation(run), report=report,
+        read_records(run.training_queries, Query), run.training_passages, open_present(run), run.recipe.mine, run.mined,
+        work=run.vectors / "present", evaluation=evaluation, report=report,
     )  # fmt: skip
     kinds: Counter[str] = Counter()
     with RecordWriter(run.groups) as writer:
-        for group in chain.from_iterable(read_records(path, TrainingGroup) for path in (mined, run.reranked)
+        for group in chain.from_iterable(read_records(path, TrainingGroup) for path in (run.mined, run.reranked)
                                          if path.exists()):  # fmt: skip
-            kinds[group.kind] += 1
-            writer.write(group)
-    mined.unlink()
+            if text_id(group.query) not in evaluation:
+                kinds[group.kind] += 1
+                writer.write(group)
+    run.mined.unlink()
     return {
         "groups": kinds.total(), "kinds": dict(kinds), "positives": found.positives, "negatives": found.negatives,
         "rejected": dict(found.rejected), "passed_over": dict(found.passed_over),
@@ -132,7 +141,7 @@ def prune(run: RunFolder, report: Report) -> Figures:
     weights = Path(run.inputs.weights) if run.inputs.weights else None
     languages = run.recipe.augment.languages or run.recipe.corpus.languages
     checkpoint = prune_backbone(
-        load_backbone(name_source(run), weights=weights), run.passages, run.recipe.prune, run.backbone,
+        load_backbone(name_source(run), weights=weights), run.training_passages, run.recipe.prune, run.backbone,
         seed=run.recipe.seed, languages=languages, report=report,
     )  # fmt: skip
     return {"origin": checkpoint.origin.name} | dict(checkpoint.metrics)
@@ -140,16 +149,21 @@ def prune(run: RunFolder, report: Report) -> Figures:
 
 def train(run: RunFolder, report: Report) -> Figures:
     """The contrastive stage."""
+    from accelerate import PartialState
+
     from trainer.backbone import load_backbone
     from trainer.train.data import load_data
     from trainer.train.run import train as train_network
 
+    with PartialState().main_process_first():
+        _remove_other_training(run, report)
     backbone = load_backbone(run.backbone)
     network = prepare_network(backbone, rounded=run.recipe.train.freeze_tokens, bits=run.recipe.export.table_bits)
     recipe = replace(
         run.recipe.train,
         query_prefix=run.recipe.train.query_prefix or backbone.origin.query_prefix,
         passage_prefix=run.recipe.train.passage_prefix or backbone.origin.passage_prefix,
+        seed=run.recipe.seed + run.recipe.train.seed,
     )
     origin = replace(
         backbone.origin, query_prefix=recipe.query_prefix, passage_prefix=recipe.passage_prefix,
@@ -168,13 +182,16 @@ def train(run: RunFolder, report: Report) -> Figures:
     checkpoint = train_network(
         network, data, recipe, run.training, tokenizer=backbone.tokenizer, origin=origin, report=tell
     )
-    figures: Figures = {"steps": checkpoint.step, "parameters": sum(each.numel() for each in network.parameters())}
-    if last:
-        figures |= {
-            "loss": round(last[0].loss, 4), "tokens_per_second": round(last[0].tokens_per_second),
-            "gemm_share": round(last[0].gemm_share, 3), "memory": last[0].memory,
-        }  # fmt: skip
-    return figures
+    parameters = sum(each.numel() for each in network.parameters())
+    return {"steps": checkpoint.step, "parameters": parameters} | (_summarise(last[0]) if last else {})
+
+
+def _summarise(progress: "Progress") -> Figures:
+    """Loss, speed and memory at the end."""
+    return {
+        "loss": round(progress.loss, 4), "tokens_per_second": round(progress.tokens_per_second),
+        "gemm_share": round(progress.gemm_share, 3), "memory": progress.memory,
+    }  # fmt: skip
 
 
 def export(run: RunFolder, report: Report) -> Figures:
@@ -206,8 +223,9 @@ def evaluate(run: RunFolder, report: Report) -> Figures:
     widths = run.recipe.evaluate.widths
     contestants = [open_contestant(run.retriever, widths=widths), open_contestant(run.inputs.retriever or SHIPPED)]
     found: Figures = {}
-    for name, folder in (("development", run.development), ("tests", Path(run.inputs.sets))):
-        if folder.is_dir() and str(folder) != ".":
+    tests = Path(run.inputs.sets) if run.inputs.sets else None
+    for name, folder in (("development", run.development), ("tests", tests)):
+        if folder and folder.is_dir():
             evaluation = evaluate_contestants(
                 contestants, folder, modes=("meaning", "fused"), report=report,
                 limit_queries=run.recipe.evaluate.limit_queries or None,
@@ -291,6 +309,20 @@ def describe_progress(progress: "Progress") -> str:
         f"{progress.memory >> 20:,} MB, {progress.memory // max(1, progress.texts) >> 10:,} kB a row, "
         f"{format_time(progress.seconds_left)} left"
     )
+
+
+def _remove_other_training(run: RunFolder, report: Report) -> None:
+    """Empty the folder of the training if groups, passages or network were others when it began."""
+    from trainer.checkpoint import TOKENIZER, WEIGHTS
+
+    key = make_key(run.groups, run.training_passages, run.backbone / WEIGHTS, run.backbone / TOKENIZER)
+    path = run.training / "inputs.key"
+    if path.is_file() and path.read_text(encoding="utf-8") != key:
+        report("groups or network have changed: training begins anew")
+        shutil.rmtree(run.training)
+    if not path.is_file():
+        run.training.mkdir(parents=True, exist_ok=True)
+        path.write_text(key, encoding="utf-8")
 
 
 def _read_notices(run: RunFolder) -> tuple[str, ...]:

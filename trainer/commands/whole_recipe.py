@@ -5,13 +5,16 @@ Without a verb `drama-train` runs every stage that is not done; `drama-train STA
 
 import argparse
 import os
+import shlex
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from drama_app.errors import UsageError
+from drama_app.errors import Interrupted, TrainingError, UsageError
 from trainer.assets import find_assets
 from trainer.narration import Narrator, say, show_progress
 from trainer.options import positive
@@ -20,10 +23,9 @@ from trainer.run_folder import OWN_INDEX, STAGES, Inputs, RunFolder
 
 _DEFAULT = "cpu"
 _PATHS = ("sets", "local_llm", "weights", "retriever", "notice")
-_NEEDS = {
-    "augment": ("corpus",), "mine": ("augment",), "prune": ("corpus",), "train": ("mine", "prune"),
-    "export": ("train",), "evaluate": ("export",), "report": (),
-}  # fmt: skip
+_NEEDS = {"augment": (), "mine": ("augment",), "prune": ("augment",), "train": ("mine", "prune")}
+"""The corpus, which has no verb, is built where it is missing."""
+_OF_RECIPE = ("recipe", "steps", "queries", "seed", "languages", "no_llm")
 
 
 def declare(parser: argparse.ArgumentParser) -> None:
@@ -66,8 +68,7 @@ def run(options: argparse.Namespace) -> int:
     """Run every stage that is not done."""
     if options.out is None:
         raise UsageError("name the folder of the run (--out RUN); see `drama-train --help`")
-    if os.environ.get("WORLD_SIZE", "1") != "1":
-        raise UsageError("only one stage runs on several processes: accelerate launch -m trainer.cli train RUN")
+    _refuse_processes()
     folder = _find_run(options)
     from trainer.plan import check, make_plan
 
@@ -76,9 +77,9 @@ def run(options: argparse.Namespace) -> int:
     if options.dry_run:
         sys.stdout.write(plan.format())
         return 0
-    _begin(folder)
-    say(plan.format())
-    with folder.locked():
+    if plan.stages:
+        say(plan.format())
+    with _at_work(folder):
         for stage in STAGES:
             if stage not in folder.done:
                 run_stage(folder, stage)
@@ -89,17 +90,18 @@ def run(options: argparse.Namespace) -> int:
 
 def run_alone(options: argparse.Namespace) -> int:
     """Run one stage of a run; the first begins it."""
+    if options.verb != "train":
+        _refuse_processes()
     options.resume, options.out = (options.run_folder / "run.json").is_file(), options.run_folder
     folder = _find_run(options)
-    if options.verb == "augment":
-        from trainer.plan import check
-
-        check(folder)
-        _begin(folder)
+    folder.forget(options.verb)
     for needed in _NEEDS[options.verb]:
-        if needed not in folder.done and needed != "corpus":
+        if needed not in folder.done:
             raise UsageError(f"{folder.path}: '{needed}' comes first: drama-train {needed} {folder.path}")
-    with folder.locked():
+    from trainer.plan import check
+
+    check(folder)
+    with _at_work(folder):
         if "corpus" not in folder.done:
             run_stage(folder, "corpus")
         run_stage(folder, options.verb)
@@ -112,9 +114,15 @@ def run_stage(folder: RunFolder, name: str) -> None:
 
     say(f"{name} ...")
     start = time.monotonic()
-    figures: dict[str, Any] = getattr(stages, "build" if name == "corpus" else name)(folder, Narrator(name))
+    how = f"go on with: drama-train --out {shlex.quote(str(folder.path))} --resume"
+    try:
+        figures: dict[str, Any] = getattr(stages, "build" if name == "corpus" else name)(folder, Narrator(name))
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; {how}") from None
+    except OSError as error:  # a full disk above all
+        raise TrainingError(f"{name}: {error}; once that is mended {how}") from error
     seconds = time.monotonic() - start
-    if os.environ.get("RANK", "0") != "0":
+    if _is_helper():
         return
     show_progress("")
     folder.finish(name, seconds, figures)
@@ -122,19 +130,42 @@ def run_stage(folder: RunFolder, name: str) -> None:
     say(f"{name}: done in {seconds:,.0f} s" + (f"; {told}" if told else ""))
 
 
-def _begin(folder: RunFolder) -> None:
+@contextmanager
+def _at_work(folder: RunFolder) -> Iterator[None]:
+    """Begin a run, or take up what has changed in it, and keep others out."""
     if not (folder.path / "run.json").is_file():
         RunFolder.begin(folder.path, folder.recipe, folder.inputs)
-    folder.save()
+    with folder.locked():
+        # Now, not when it ends: a stage that is run again and killed leaves files of two kinds.
+        if not _is_helper():
+            folder.save()
+        yield
+
+
+def _is_helper() -> bool:
+    """Whether this is one of the further processes of `accelerate launch`."""
+    return os.environ.get("RANK", "0") != "0"
+
+
+def _refuse_processes() -> None:
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError("only one stage runs on several processes: accelerate launch -m trainer.cli train RUN")
 
 
 def _find_run(options: argparse.Namespace) -> RunFolder:
     """The run that the options name, begun or not: nothing is written yet."""
     if options.resume:
         folder = RunFolder.open(options.out)
-        if options.recipe or options.seed is not None or options.steps or options.queries:
+        named = any(getattr(options, name) not in (None, False) for name in _OF_RECIPE)
+        if named and _read_recipe(options) != folder.recipe:
             raise UsageError(f"{options.out}: this run has its recipe; begin another folder for another recipe")
-        folder.inputs = _read_inputs(options, folder.inputs)
+        inputs = _read_inputs(options, folder.inputs)
+        for name, stage in folder.find_outdated(inputs).items():
+            if not options.verb:
+                option = "--" + name.replace("_", "-")
+                raise UsageError(f"{options.out}: '{stage}' is done with another {option}; begin another folder for it")
+            folder.forget(stage)
+        folder.inputs = inputs
         return folder
     RunFolder.refuse_other(options.out)
     return RunFolder(options.out, _read_recipe(options), _read_inputs(options, Inputs()), created=time.time())
@@ -179,7 +210,8 @@ def _read_recipe(options: argparse.Namespace) -> Recipe:
     if options.languages:
         codes = tuple(code.strip() for code in options.languages.split(",") if code.strip())
         corpus, augment = replace(corpus, languages=codes), replace(augment, languages=codes)
-    return replace(recipe, augment=augment, train=train, corpus=corpus, seed=options.seed or recipe.seed)
+    seed = recipe.seed if options.seed is None else options.seed
+    return replace(recipe, augment=augment, train=train, corpus=corpus, seed=seed)
 
 
 def _measure_rate() -> float:
