@@ -44,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait take the cores from those that work; read when OpenMP is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")  # bars of transformers: a line for each per cent in a log
     logging.captureWarnings(True)  # what a library warns of tells a person nothing to act on
     try:
         options = _make_parser().parse_args(arguments)

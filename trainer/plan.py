@@ -29,6 +29,8 @@ _ENCODED = 4500.0
 """Tokens a second and core that the shipped retriever reads."""
 _WRITTEN = 1.0e8
 """Bytes of a GGUF times queries kept a second: 0.4 with 240 MB (Gemma 3 270M at 4 bits)."""
+_CONVERTED = 1.0e7
+"""Bytes of a GGUF that become a network in a second: 25 s for 240 MB."""
 _SHARE = 0.45
 """Of the rate of matrix products that a training step reaches."""
 _PASSES = 6
@@ -145,7 +147,9 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
         PlannedStage(
             "mine", "positives and hard negatives by the present retriever", reading + size.passages / 500 + 1
         ),
-        PlannedStage("prune", f"{recipe.prune.method}: {shape} beside the token table", pruning + 10),
+        PlannedStage(
+            "prune", f"{recipe.prune.method}: {shape} beside the token table", pruning + 10 + _estimate_loading(run)
+        ),
         PlannedStage("train", f"{recipe.train.steps:,} steps of {recipe.train.batch:,} queries", training + 5),
         PlannedStage("export", "int8, held against float32 on the development sets", 20 + min(reading, 300)),
         PlannedStage("evaluate", "before and after", 20 + 2 * min(reading, 300)),
@@ -364,6 +368,12 @@ def _estimate_writing(inputs: Inputs, recipe: Recipe) -> float:
     path = Path(inputs.local_llm)
     size = path.stat().st_size if path.is_file() else sum(each.stat().st_size for each in path.glob("*.safetensors"))
     return queries * max(size, 1 << 20) / _WRITTEN / max(1, (os.cpu_count() or 1) / 2)
+
+
+def _estimate_loading(run: RunFolder) -> float:
+    """Seconds until a GGUF is a network."""
+    path = Path(run.inputs.local_llm)
+    return path.stat().st_size / _CONVERTED if path.is_file() and name_source(run) == run.inputs.local_llm else 0.0
 
 
 def _estimate_disk(size: _Size, body: float, config: NetworkConfig | None, recipe: Recipe) -> int:

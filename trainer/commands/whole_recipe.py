@@ -70,6 +70,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("name the folder of the run (--out RUN); see `drama-train --help`")
     _refuse_processes()
     folder = _find_run(options)
+    say("looking at what is given ...")
     from trainer.plan import check, make_plan
 
     config = check(folder)
