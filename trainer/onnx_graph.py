@@ -184,16 +184,21 @@ class Graph:
         made = self.add("Mul", made, peak) if peak else made
         return str(made if bias is None else self.add("Add", made, self.store(bias)))
 
-    def pool(self, rows: str, head: "tuple[Floats, Floats] | None") -> None:
-        """The output: mean of `rows` [B, L, H] over the mask; with a head ([H, N], [N]) normalised and through it."""
+    def pool(self, rows: str, head: "tuple[Floats, Floats] | None", *, width: int) -> None:
+        """The output: mean of `rows` [B, L, H] over the mask; with a head ([H, N], [N]) normalised and through it.
+
+        Only its first `width` dimensions: a network may be wider than the widest vector that it was trained for.
+        """
         weights = self.add("Unsqueeze", "mask", self.shape(-1))
         total = self.add("ReduceSum", self.add("Mul", rows, weights), self.shape(1), keepdims=0)
         count = self.add("Max", self.add("ReduceSum", weights, self.shape(1), keepdims=0), self.number(1.0))
         mean = self.add("Div", total, count)
         if head is not None:
             length = self.add("Max", self.add("ReduceL2", mean, self.shape(-1), keepdims=1), self.number(1e-12))
-            mean = self.add("MatMul", self.add("Div", mean, length), self.store(head[0]))
-            mean = self.add("Add", mean, self.store(head[1]))
+            mean = self.add("MatMul", self.add("Div", mean, length), self.store(head[0][:, :width]))
+            mean = self.add("Add", mean, self.store(head[1][:width]))
+        else:
+            mean = self.add("Slice", mean, self.shape(0), self.shape(width), self.shape(1))
         self.rename(mean, "embedding")
 
     def rename(self, value: str, name: str) -> None:

@@ -50,16 +50,19 @@ def measure_loudness(network: Network, batches: Iterable[Sequence[int]]) -> Loud
     return {name: peak.numpy() for name, peak in found.items()}
 
 
-def write_graph(network: Network, precision: Precision, *, max_tokens: int, loudness: Loudness | None = None) -> Any:
+def write_graph(
+    network: Network, precision: Precision, *, max_tokens: int, width: int, loudness: Loudness | None = None
+) -> Any:
     """The network as an ONNX model, weights included.
 
     Args:
         network: Whose weights.
         precision: How they are stored.
         max_tokens: The longest text that will be fed.
+        width: Of the output: the first so many dimensions of an embedding, at most all of them.
         loudness: What `measure_loudness` found; without it nothing is levelled and no unit kept in float32.
     """
-    writer = _Writer(network, precision, max_tokens, loudness or {})
+    writer = _Writer(network, precision, max_tokens, width, loudness or {})
     if isinstance(network.config, EncoderConfig):
         return writer.write_encoder(network.config)
     return writer.write_bidirectional(network.config)
@@ -78,9 +81,9 @@ class _FeedForward:
 class _Writer:
     """Writes one network into one graph."""
 
-    def __init__(self, network: Network, precision: Precision, max_tokens: int, loudness: Loudness) -> None:
+    def __init__(self, network: Network, precision: Precision, max_tokens: int, width: int, loudness: Loudness) -> None:
         self.graph = Graph(precision)
-        self.precision, self.max_tokens, self.loudness = precision, max_tokens, loudness
+        self.precision, self.max_tokens, self.width, self.loudness = precision, max_tokens, width, loudness
         state = network.state_dict()
         self.state: dict[str, Floats] = {name: each.detach().float().cpu().numpy() for name, each in state.items()}
 
@@ -104,8 +107,8 @@ class _Writer:
             if is_gemma:
                 branch = self._norm(config, branch, f"{prefix}post_feedforward_layernorm")
             rows = graph.add("Add", rows, branch)
-        graph.pool(self._norm(config, rows, "norm"), self._head())
-        return graph.build(config.dim)
+        graph.pool(self._norm(config, rows, "norm"), self._head(), width=self.width)
+        return graph.build(self.width)
 
     def write_bidirectional(self, config: BidirectionalConfig) -> Any:
         graph = self.graph
@@ -144,8 +147,8 @@ class _Writer:
             )
             fed = self._run_block(rows, block, f"{prefix}up", f"{prefix}down", self._activate_gelu)
             rows = self._layer_norm(config, graph.add("Add", rows, fed), f"{prefix}down_norm")
-        graph.pool(rows, self._head())
-        return graph.build(config.dim)
+        graph.pool(rows, self._head(), width=self.width)
+        return graph.build(self.width)
 
     def _attend(self, config: EncoderConfig, prefix: str, rows: str, rotation: tuple[str, str], bias: str) -> str:
         graph, prefix = self.graph, f"{prefix}self_attn."

@@ -121,7 +121,8 @@ def write_model(
     """
     import onnx
 
-    model = write_graph(backbone.network, precision, max_tokens=label.max_tokens, loudness=loudness)
+    width = max(label.dims)
+    model = write_graph(backbone.network, precision, max_tokens=label.max_tokens, width=width, loudness=loudness)
     if model.ByteSize() > _LARGEST:
         raise UsageError(f"this network takes {model.ByteSize() >> 20} MB at this precision, an ONNX file holds 2047")
     onnx.save(model, str(folder / MODEL))

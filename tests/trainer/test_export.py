@@ -1,6 +1,7 @@
 """What is exported is what was trained, in the form that the app opens."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,18 @@ def test_full_precision_equals_the_network(name: str, tmp_path: Path) -> None:
     together = encoder.encode_passages(TEXTS)
     assert np.abs(together - alone).max() < 1e-5
     assert retriever.fingerprint == encoder.fingerprint
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_widths_may_end_below_the_network_s(name: str, tmp_path: Path) -> None:
+    """A retriever trained for narrower vectors than its network has is written at the widest of them, and agrees."""
+    backbone = make_backbone(tmp_path, make_network(CONFIGS[name]))
+    narrow = backbone.config.dim // 2
+    label = replace(LABEL, dims=(narrow, narrow // 2), default_dim=0)
+    retriever, agreement = export_retriever(backbone, tmp_path / "r", label, precision=FULL_PRECISION, texts=TEXTS)
+    assert retriever.dims == (narrow, narrow // 2)
+    assert open_retriever(tmp_path / "r", threads=1).encode_passages(TEXTS).shape == (len(TEXTS), narrow)
+    assert agreement.least > 0.99999
 
 
 @pytest.mark.parametrize("name", CONFIGS)

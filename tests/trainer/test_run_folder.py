@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,19 @@ def test_two_processes_never_work_in_one_run(tmp_path: Path):
         pass
 
 
+def test_inputs_that_were_read_are_told_from_those_still_to_come(tmp_path: Path):
+    """A change counts only where the stage that reads it is done; forgetting a stage forgets those behind it."""
+    run = RunFolder.begin(tmp_path / "run", Recipe(), Inputs(corpus=("/a",), local_llm="/m.gguf"))
+    other = replace(run.inputs, corpus=("/b",), local_llm="/n.gguf", notice="/c")
+    assert run.find_outdated(other) == {}
+    run.finish("corpus", 1.0, {})
+    assert run.find_outdated(other) == {"corpus": "corpus"}
+    run.finish("augment", 1.0, {})
+    assert run.find_outdated(other) == {"corpus": "corpus", "local_llm": "augment"}
+    run.forget("augment")
+    assert set(run.done) == {"corpus"} and set(RunFolder.open(run.path).done) == {"corpus", "augment"}
+
+
 def _write(path: Path, records) -> Path:
     with RecordWriter(path) as writer:
         for record in records:
@@ -98,6 +112,33 @@ def test_what_is_held_out_never_trains(tmp_path: Path):
         assert answers <= corpus and not answers & known
         assert not {documents[each] for each in answers} & {documents[each] for each in trained}
         assert not asked & {each.id for each in queries if each.kind == "crop"}
+
+
+def test_a_held_out_question_has_all_its_answers_and_trains_with_none(tmp_path: Path):
+    """A question of several documents is measured with every answer, and neither it nor their neighbours train."""
+    chooser = random.Random(2)
+    texts = ["".join(chooser.choices("abcdefghijklmnop ", k=60)) for _ in range(200)]
+    passages = [
+        Passage(id=text_id(text), text=text, language="de", document=f"d{n // 2}") for n, text in enumerate(texts)
+    ]
+    # Of each document the second passage is asked for by nobody; a question is answered by two documents.
+    queries = [
+        Query(id=text_id(f"query {n % 50}"), text=f"query {n % 50}", passage=passages[2 * n].id, kind="written",
+              language="de")
+        for n in range(100)
+    ]  # fmt: skip
+    divide(
+        [_write(tmp_path / "q.jsonl", queries)], [_write(tmp_path / "p.jsonl", passages)],
+        training_queries=tmp_path / "tq.jsonl", training_passages=tmp_path / "tp.jsonl",
+        development=tmp_path / "dev", held_out=0.3, most=30, seed=0,
+    )  # fmt: skip
+
+    rows = [row.split("\t") for row in _read(tmp_path / "dev" / "de" / "qrels" / "test.tsv")[1:]]
+    wanted = {(query.id, query.passage) for query in queries if query.id in {row[0] for row in rows}}
+    assert len(rows) > 10 and {(row[0], row[1]) for row in rows} == wanted
+    assert not {row[0] for row in rows} & {each.id for each in read_records(tmp_path / "tq.jsonl", Query)}
+    left = Counter(each.document for each in read_records(tmp_path / "tp.jsonl", Passage))
+    assert set(left.values()) == {2} and len(left) < 100
 
 
 def test_the_index_of_the_app_is_a_corpus(tmp_path: Path, tiny: Path, capsys):

@@ -1,8 +1,11 @@
 """The whole recipe on tiny models: from texts and a local LLM to a retriever folder with which the app finds a file."""
 
+import io
 import json
 import re
+import shutil
 import threading
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from drama_app.cli import main as app
 from drama_app.retriever import open_retriever_folder
 from tests.trainer.tiny_gguf import make_tiny_gguf
 from trainer.cli import main
+from trainer.narration import show_progress
 from trainer.run_folder import STAGES, RunFolder
 
 PLACES = ("Avaria", "Belmont", "Corvina", "Dunmore", "Eldoria", "Fernhill", "Granada", "Holmgard", "Istria", "Jutland")
@@ -107,7 +111,7 @@ def test_every_stage_leaves_its_files_and_figures(finished):
     assert run.done["augment"]["held_out_queries"] > 5
     assert json.loads(run.evaluation.read_text(encoding="utf-8"))
     assert "<html" in run.report.read_text(encoding="utf-8")
-    assert open_retriever_folder(run.retriever).dims == (32, 16)
+    assert open_retriever_folder(run.retriever).dims == (24, 16)
 
 
 def test_the_app_finds_a_file_with_what_was_trained(finished, tmp_path, capsys):
@@ -125,9 +129,11 @@ def test_the_app_finds_a_file_with_what_was_trained(finished, tmp_path, capsys):
 
 def test_a_finished_run_is_not_run_again(finished, capsys):
     """Going on with a run that is done changes nothing; beginning another in its folder is refused."""
+    capsys.readouterr()
     before = (finished / "run.json").stat().st_mtime_ns, (finished / "retriever" / "model.onnx").stat().st_mtime_ns
 
-    assert main(["--out", str(finished), "--resume"]) == 0
+    assert main(["--out", str(finished), "--resume", "--recipe", "tiny"]) == 0
+    assert "together" not in capsys.readouterr().err
     assert (finished / "retriever" / "model.onnx").stat().st_mtime_ns == before[1]
     assert main(["--out", str(finished), "--corpus", "index"]) == 2
     assert "--resume" in capsys.readouterr().err
@@ -137,15 +143,101 @@ def test_one_stage_runs_again_alone(finished, tmp_path, capsys):
     """A verb runs its stage again and what came after it is to be made anew; one whose files are missing names them."""
     copy = tmp_path / "run"
     run = RunFolder.open(finished)
-    import shutil
-
     shutil.copytree(run.path, copy)
+    trained = (copy / "train" / "final" / "complete.json").stat().st_mtime_ns
     assert main(["mine", str(copy)]) == 0
     assert set(RunFolder.open(copy).done) == {"corpus", "augment", "mine"}
     assert main(["export", str(copy / "train" / "nothing"), "--out", str(tmp_path / "out")]) == 2
     capsys.readouterr()
     assert main(["train", str(copy)]) == 2
     assert "drama-train prune" in capsys.readouterr().err
+    # What is mined again from the same queries is the same, so that the training is still its own.
+    assert main(["prune", str(copy)]) == main(["train", str(copy)]) == 0
+    assert RunFolder.open(copy).done["train"].get("loss") is None
+    lines = (copy / "groups.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
+    (copy / "groups.jsonl").write_text("".join(lines[:-1]), encoding="utf-8")
+    assert main(["train", str(copy)]) == 0
+    assert RunFolder.open(copy).done["train"]["loss"] > 0
+    assert (copy / "train" / "final" / "complete.json").stat().st_mtime_ns > trained
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (["--corpus", "{corpus}/chronicles.jsonl"], "'corpus' is done with another --corpus"),
+        (["--llm-url", "http://127.0.0.1:1/v1"], "'augment' is done with another --llm-url"),
+        (["--languages", "de"], "this run has its recipe"),
+        (["--no-llm"], "this run has its recipe"),
+        (["--seed", "0", "--recipe", "cpu"], "this run has its recipe"),
+    ],
+)
+def test_a_run_does_not_go_on_with_something_else(changes, said, finished, corpus, capsys):
+    """What has been read already, and the recipe, cannot be changed by --resume: nothing would come of it."""
+    before = (finished / "run.json").read_bytes()
+    assert main(["--out", str(finished), "--resume", *(each.format(corpus=corpus) for each in changes)]) == 2
+    assert said in capsys.readouterr().err
+    assert (finished / "run.json").read_bytes() == before
+
+
+def test_a_run_goes_on_without_the_texts_that_it_has_read(finished, tmp_path, monkeypatch, capsys):
+    """A corpus that is gone, and an endpoint, are not asked for once they were read; a stop says how to go on."""
+    run = RunFolder.open(finished)
+    copy = tmp_path / "a run"
+    copy.mkdir()
+    (copy / "recipe.toml").write_bytes((finished / "recipe.toml").read_bytes())
+    (copy / "corpus").mkdir()
+    (copy / "corpus" / "passages.jsonl").write_bytes(run.passages.read_bytes())
+    gone = replace(run.inputs, corpus=(str(tmp_path / "gone"),), llm_url="http://127.0.0.1:1/v1")
+    done = {name: run.done[name] for name in ("corpus", "augment", "mine")}
+    RunFolder(copy, run.recipe, gone, done).save()
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trainer.stages.prune", stop)
+    assert main(["--out", str(copy), "--resume"]) == 130
+    told = capsys.readouterr().err
+    assert f"drama-train --out '{copy}' --resume" in told
+    assert "augment" not in told and "\ntrain" in told
+
+    def fill(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("trainer.stages.prune", fill)
+    assert main(["--out", str(copy), "--resume"]) == 2
+    assert "prune: [Errno 28] No space left on device; once that is mended go on with" in capsys.readouterr().err
+    # A stage that is run again counts as not done from its start.
+    monkeypatch.setattr("trainer.stages.mine", stop)
+    assert main(["mine", str(copy)]) == 130
+    assert set(RunFolder.open(copy).done) == {"corpus", "augment"}
+
+
+def test_progress_fits_into_one_line_of_a_terminal(monkeypatch):
+    """A line that is longer than the terminal is cut, since only one line can be replaced."""
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("COLUMNS", "20")
+    show_progress("x" * 30)
+    assert terminal.getvalue().count("x") == 19
+
+
+def _write_odd_files(folder: Path, gguf: Path) -> None:
+    (folder / "papers").mkdir(parents=True)
+    (folder / "tables").mkdir()
+    (folder / "papers" / "one.pdf").write_bytes(b"%PDF-1.7\n\x00\xff")
+    (folder / "latin.txt").write_bytes("Größe".encode("latin-1"))
+    for name in ("rows.jsonl", "tables/rows.jsonl"):
+        (folder / name).write_text('\n{"body": "a"}\n', encoding="utf-8")
+    (folder / "blank.jsonl").write_text("\n\n", encoding="utf-8")
+    (folder / "cut.gguf").write_bytes(gguf.read_bytes()[:20_000])
+    (folder / "bert.gguf").write_bytes(gguf.read_bytes().replace(b"llama", b"bert\0", 1).replace(b"llama", b"bert\0"))
+    recipes = {
+        "kinds": '[augment]\nkinds = ["qestion"]', "width": "[prune]\nmethod = 'none'\n[export]\ndefault_width = 7",
+        "long": "[prune]\nmethod = 'none'\n[train]\npassage_tokens = 5000", "key": "[train]\nstepz = 1",
+    }  # fmt: skip
+    for name, text in recipes.items():
+        (folder / f"{name}.toml").write_text(text, encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -162,12 +254,32 @@ def test_one_stage_runs_again_alone(finished, tmp_path, capsys):
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--sets", "{empty}"], "no test set"),
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--backbone", "{corpus}"], "neither"),
         (["--local-llm", "{gguf}", "--corpus", "index"], "drama-app index"),
+        (["--local-llm", "{gguf}", "--corpus", "{odd}/papers"], "--corpus index"),
+        (["--local-llm", "{gguf}", "--corpus", "{odd}/papers/one.pdf"], "--corpus index"),
+        (["--local-llm", "{gguf}", "--corpus", "{odd}/latin.txt"], "UTF-8"),
+        (["--local-llm", "{gguf}", "--corpus", "{odd}/rows.jsonl"], "line 2: is no object with 'text'"),
+        (["--local-llm", "{gguf}", "--corpus", "{odd}/tables"], "line 2: is no object with 'text'"),
+        (["--local-llm", "{gguf}", "--pairs", "{odd}/blank.jsonl"], "is empty"),
+        (["--local-llm", "{gguf}", "--pairs", "{odd}/rows.jsonl"], "'query' and 'positive'"),
+        (["--local-llm", "{gguf}", "--pairs", "{corpus}"], "is no file"),
+        (["--local-llm", "{odd}/cut.gguf", "--corpus", "{corpus}"], "cut short"),
+        (["--no-llm", "--local-llm", "{odd}/cut.gguf", "--corpus", "{corpus}"], "cut short"),
+        (["--local-llm", "{odd}/bert.gguf", "--corpus", "{corpus}"], "cannot load it"),
+        (["--no-llm", "--local-llm", "{odd}/bert.gguf", "--corpus", "{corpus}"], "not supported as a backbone"),
+        (["--llm-url", "ftp://here", "--local-llm", "{gguf}", "--corpus", "{corpus}"], "no address of an endpoint"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--notice", "{odd}/none"], "none: cannot be read"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--seed", "-1"], "seed"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--recipe", "{odd}/kinds.toml"], "'qestion' is none of"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--recipe", "{odd}/width.toml"], "'default_width'"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--recipe", "{odd}/long.toml"], "reads 4096 tokens"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--recipe", "{odd}/key.toml"], "'stepz' is not known"),
     ],
 )
 def test_bad_input_is_refused_before_any_work(arguments, said, corpus, gguf, tiny, tmp_path, capsys):
     """What is missing or wrong is told in a sentence at the start, and no folder is made."""
     (tmp_path / "empty").mkdir()
-    names = {"corpus": corpus, "gguf": gguf, "empty": tmp_path / "empty"}
+    _write_odd_files(tmp_path / "odd", gguf)
+    names = {"corpus": corpus, "gguf": gguf, "empty": tmp_path / "empty", "odd": tmp_path / "odd"}
     given = [each.format(**names) for each in arguments]
     recipe = [] if "--recipe" in given else ["--recipe", "tiny"]
 

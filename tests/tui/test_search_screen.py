@@ -410,6 +410,7 @@ async def test_an_index_that_does_not_open_is_told(own_home: Path) -> None:
     app = DramaApp(settings)
     async with app.run_test(size=(80, 24)) as pilot:
         await until(pilot, lambda: "does not open" in shown(app.screen, "#nothing > Static"))
+        assert "No index yet" not in shown(app.screen, "#state") + shown(app.screen, "#nothing > Static")
 
 
 async def test_another_screen_can_name_the_folder(app: DramaApp, files: Path) -> None:

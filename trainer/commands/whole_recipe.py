@@ -70,11 +70,12 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("name the folder of the run (--out RUN); see `drama-train --help`")
     _refuse_processes()
     folder = _find_run(options)
-    say("looking at what is given ...")
+    show_progress("looking at what is given ...")
     from trainer.plan import check, make_plan
 
     config = check(folder)
     plan = make_plan(folder, config, measure=_measure_rate)
+    show_progress("")
     if options.dry_run:
         sys.stdout.write(plan.format())
         return 0
