@@ -5,9 +5,7 @@ read is `config.toml` in the user's configuration folder: a configuration found 
 else's and never read. Nothing is created here until a caller asks for it with `make_private`.
 """
 
-import difflib
 import os
-import tomllib
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -266,10 +264,13 @@ def _parse(variable: str, text: str, item: Any) -> object:
 
 def _read_file(path: Path) -> dict[str, object]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        import tomllib  # here: 4 ms of every start, and most people have no such file
+
+        content = tomllib.loads(text)
     except FileNotFoundError:
         return {}
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # not UTF-8 and not TOML are ValueErrors
         raise UsageError(f"cannot read the configuration {path}: {error}; correct it or move it away") from error
     known = {_key(item): item for item in _options()}
     tables = {key.partition(".")[0] for key in known}
@@ -328,5 +329,7 @@ def _check_range(key: str, value: float, least: float, most: float) -> None:
 
 def suggest(word: str, known: Mapping[str, object] | set[str]) -> str:
     """Returns "; did you mean ...?" for the nearest known word, else ""."""
+    import difflib
+
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean {near[0]!r}?" if near else ""

@@ -2,7 +2,6 @@
 
 import argparse
 import os
-import platform
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -82,6 +81,8 @@ def check_disk(settings: Settings) -> Iterator[Check]:
 
 def check_processor(_: Settings) -> Iterator[Check]:
     """The processor has the instructions that the int8 retriever is fast with."""
+    import platform
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     description = Path("/proc/cpuinfo")
     if not description.exists():

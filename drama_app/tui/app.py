@@ -182,6 +182,7 @@ class DramaApp(App[None]):
     async def _leave(self) -> None:
         """Waits beside the UI, which says so meanwhile."""
         if self._indexing is not None:
+            self.indexing = "stopping"
             await asyncio.to_thread(self._indexing.close)
         await asyncio.to_thread(self.removals.carry_out)
         self.exit()
@@ -255,8 +256,7 @@ class DramaApp(App[None]):
 
     def say(self, sentence: str, *, severity: str = "information", title: str = "") -> None:
         """A toast; the sentence may hold foreign words, which are cleaned and never markup."""
-        text = clean_for_terminal(sentence, lines=True)
-        self.notify(text, title=title, severity=severity, markup=False)  # type: ignore[arg-type]
+        self.notify(clean_for_terminal(sentence, lines=True), title=title, severity=severity, markup=False)  # type: ignore[arg-type]
 
     def note(self, sentence: str) -> None:
         """A line of the activity log."""

@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-IndexingState = Literal["off", "following", "paused", "elsewhere", "failed"]
-"""off: nothing to follow. elsewhere: another drama-app follows this index. failed: the reason is shown."""
+IndexingState = Literal["off", "following", "paused", "elsewhere", "failed", "stopping"]
+"""off: nothing to follow. elsewhere: another drama-app follows this index. failed: the reason is shown. stopping: the
+app ends once what is being written is finished."""
 
 
 class Indexing:

@@ -32,6 +32,8 @@ def describe_standing(now: Standing) -> tuple[str, str]:
     """Returns what goes on in one short phrase, and how it is meant: "", "busy", "warning" or "error"."""
     if not now.opened:
         return "opening the index", "busy"
+    if now.indexing == "stopping":
+        return "stopping: finishing what is being written", "busy"
     if not now.has_index or (now.status is not None and not now.status.roots):
         return "no folder yet: F3 adds one", ""
     if now.progress is not None:

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 
@@ -54,7 +55,12 @@ def make_documents(rows: list[dict[str, str]], vectors: np.ndarray, start: int, 
 
 
 def grow(rows: list[dict[str, str]], vectors: np.ndarray, start: int, end: int) -> float:
-    """Adds documents to the index; returns the seconds that storing and tidying took."""
+    """Adds documents to the index; returns the seconds that storing and tidying took.
+
+    It is tidied once at the end: tidying whenever it has grown by a tenth, as indexing does over its hours, would write
+    the index of terms fifteen times over on the way to a million.
+    """
+    from drama_app import caretaker
     from drama_app.config import load_settings
     from drama_app.library import Library
     from drama_app.manifest import FileRow
@@ -71,7 +77,8 @@ def grow(rows: list[dict[str, str]], vectors: np.ndarray, start: int, end: int) 
                 numbers[place] = number
         started = time.perf_counter()
         documents = make_documents(rows, vectors, start, end)
-        store.add_many((numbers[place], passages, near) for place, passages, near in documents)
+        with mock.patch.object(caretaker, "has_grown", return_value=False):
+            store.add_many((numbers[place], passages, near) for place, passages, near in documents)
         store.tidy(force=True)
         return time.perf_counter() - started
 

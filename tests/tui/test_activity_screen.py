@@ -231,6 +231,7 @@ def test_failures_are_arranged_by_file_and_by_reason() -> None:
         (Standing(), "opening the index"),
         (Standing(opened=True), "no folder yet: F3 adds one"),
         (Standing(True, True, None, None, "paused"), "paused"),
+        (Standing(True, True, None, Progress("index"), "stopping"), "stopping: finishing what is being written"),
         (Standing(True, True, None, None, "elsewhere"), "followed by another drama-app"),
         (Standing(True, True, None, None, "failed", "no space left"), "not followed: no space left"),
         (Standing(True, True, None, None, "following", "up to date: 1"), "up to date"),

@@ -60,6 +60,16 @@ def shown(screen: SearchScreen, selector: str) -> str:
     return str(screen.query_one(selector).render())
 
 
+async def test_a_hit_says_that_it_was_found_by_its_name(app: DramaApp) -> None:
+    """A file whose text does not hold the query tells in the list why it is there; the others say nothing."""
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await begin(app, pilot, "song07")
+        hits, said = screen.result_list, "found by its name"
+        rows = [hits.render_line(y).text for y in range(3 * hits.row_height)]
+        assert "song07.txt" in rows[0] and said in rows[1]
+        assert not any(said in row for row in rows[hits.row_height :])
+
+
 def lines_of(result_list: ResultList) -> list[str]:
     return [result_list.render_line(y).text for y in range(result_list.size.height)]
 

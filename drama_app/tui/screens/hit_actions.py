@@ -86,7 +86,7 @@ class HitActions(Screen[None]):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """What needs a hit works only where there is one."""
-        if action in NEED_A_HIT and self.is_mounted and self.hit is None:
+        if action in NEED_A_HIT and self.hit is None:
             return False
         return super().check_action(action, parameters)
 

@@ -135,6 +135,16 @@ class SearchScreen(AskingScreen):
         self._show_chips()
         self.ask(delay=DEBOUNCE)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Enter in an empty query does nothing, and its name is not shown."""
+        if action == "enter" and self.hit is None:
+            return self.is_mounted and bool(self.bar.input.value.strip())
+        return super().check_action(action, parameters)
+
+    async def action_enter(self) -> None:
+        """Asks at once, or opens the hit."""
+        await self.bar.input.action_submit()
+
     @on(Input.Submitted, "#query")
     def _on_submitted(self, event: Input.Submitted) -> None:
         rest, chips, self.hint = split_query(f"{event.value} ")

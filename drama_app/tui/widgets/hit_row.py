@@ -99,6 +99,7 @@ def _spread_place(hit: Hit, best: PassageHit | None, inner: int, styles: RowStyl
     more = len(hit.passages) - 1
     parts = [
         describe_place(best) if best else "",
+        "found by its name" if best and any(score.source == "file name" for score in best.scores) else "",
         count_of(more, "more passage") if more else "",
         f"{len(hit.copies) + 1:,} copies" if hit.copies else "",
         clean_for_terminal(best.heading) if best else "",

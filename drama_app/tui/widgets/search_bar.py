@@ -21,7 +21,7 @@ class QueryInput(Input):
     """An input that leaves to the screen what it can spare."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "submit", "Open", id="search.enter"),
+        Binding("enter", "screen.enter", "Open", id="search.enter"),
         Binding("ctrl+e", "screen.edit", "Edit", id="search.edit", show=False),
         Binding("up", "screen.move(-1)", "Previous hit", id="search.up", show=False),
         Binding("down", "screen.move(1)", "Next hit", id="search.down", show=False),
