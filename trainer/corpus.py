@@ -6,7 +6,7 @@ It drops what is too short, of another language, or there already, and counts ea
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -78,30 +78,39 @@ def build_corpus(
 
 
 def convert_pairs(
-    sources: list[Path], passages_out: Path, queries_out: Path, *, evaluation: Mapping[str, str] = NOTHING
-) -> tuple[int, int]:
+    sources: list[Path],
+    passages_out: Path,
+    queries_out: Path,
+    *,
+    languages: Collection[str] = (),
+    evaluation: Mapping[str, str] = NOTHING,
+) -> tuple[int, dict[str, int]]:
     """Split pairs that people wrote (rows with `query`, `positive` and, if known, `title`, `lang`, `source`).
 
     The kind of the queries follows the file's name: weak..., parallel..., otherwise "written". A pair of two
-    languages, "de>en", gives each side its own.
+    languages, "de>en", gives each side its own; one that names none has that of its passage, as far as it can be told.
+    With `languages` both sides must be in one of them.
 
     Returns:
-        How many queries were written, and how many pairs were left out because one side is in an evaluation set; an
-        exact repetition of a pair comes once.
+        How many queries were written, and by reason how many pairs were left out; an exact repetition of a pair comes
+        once.
 
     Raises:
         UsageError: A file cannot be read or a line is no pair.
     """
     passages: set[str] = set()
     queries: set[tuple[str, str]] = set()
-    left_out = 0
+    left_out: Counter[str] = Counter()
     with RecordWriter(passages_out) as passage_writer, RecordWriter(queries_out) as query_writer:
         for source in sources:
             kind = _KIND_OF_FILE.get(source.name.partition("_")[0].partition(".")[0], "written")
             for place, row in _iterate_rows(source):
                 query, passage = _split_pair(row, kind, place)
                 if query.id in evaluation or is_evaluated(passage, evaluation):
-                    left_out += 1
+                    left_out["a pair in an evaluation set"] += 1
+                    continue
+                if languages and not {query.language, passage.language} <= set(languages):
+                    left_out["a pair in another language"] += 1
                     continue
                 if passage.id not in passages:
                     passages.add(passage.id)
@@ -109,7 +118,7 @@ def convert_pairs(
                 if (query.id, passage.id) not in queries:
                     queries.add((query.id, passage.id))
                     query_writer.write(query)
-    return len(queries), left_out
+    return len(queries), dict(left_out)
 
 
 def _split_pair(row: dict[str, object], kind: str, place: str) -> tuple[Query, Passage]:
@@ -117,7 +126,7 @@ def _split_pair(row: dict[str, object], kind: str, place: str) -> tuple[Query, P
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise UsageError(f"{place}: needs the texts 'query' and 'positive'")
     query, positive = map(str, texts)
-    asked, _, answered = str(row.get("lang") or "").partition(">")
+    asked, _, answered = str(row.get("lang") or detect_languages([positive])[0]).partition(">")
     passage = Passage(
         id=text_id(positive), text=positive, title=str(row.get("title") or ""), language=answered or asked,
         source=str(row.get("source") or ""),

@@ -97,10 +97,11 @@ def mine(
     corpus = _open_corpus(passages, encoder, recipe, work, report)
     progress = out.with_name(out.name + ".progress.json")
     counts, done = MineReport(), 0
-    key = make_key(encoder.fingerprint, encoder.dim, repr(recipe), passages)
+    wanted = _join_queries(queries, corpus, evaluation, counts)
+    key = make_key(encoder.fingerprint, encoder.dim, repr(recipe), passages, [each.query.id for each in wanted])
     if progress.exists() and out.with_name(out.name + ".partial").exists():
-        counts, done = _read_progress(progress, key)
-    wanted = _join_queries(queries, corpus, evaluation, counts if not done else MineReport())
+        begun, done = _read_progress(progress, key)
+        counts = begun if done else counts
     with RecordWriter(out, resume=done > 0, keep=counts.groups) as writer:
         for block in _iterate_blocks(wanted, done):
             for group in _mine_block(block, encoder, corpus, recipe, counts):

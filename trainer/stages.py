@@ -52,21 +52,25 @@ def build(run: RunFolder, report: Report) -> Figures:
     if run.inputs.pairs:
         parts.append(folder / "answers.jsonl")
         sources = [Path(each) for each in run.inputs.pairs]
-        figures["pairs"], left_out = convert_pairs(sources, parts[-1], run.written, evaluation=evaluation)
-        figures["rejected"]["a pair in an evaluation set"] = left_out
+        languages = run.recipe.corpus.languages
+        figures["pairs"], left_out = convert_pairs(
+            sources, parts[-1], run.written, languages=languages, evaluation=evaluation
+        )
+        figures["rejected"] |= left_out
         report(f"{figures['pairs']:,} pairs")
         if not figures["pairs"]:
-            raise UsageError(f"{', '.join(run.inputs.pairs)}: no pair is left ({left_out:,} are in an evaluation set)")
+            why = ", ".join(f"{reason}: {count:,}" for reason, count in left_out.items())
+            raise UsageError(f"{', '.join(run.inputs.pairs)}: no pair is left ({why})")
     else:
         run.written.unlink(missing_ok=True)
-    languages: Counter[str] = Counter()
+    spoken: Counter[str] = Counter()
     with RecordWriter(run.passages) as writer:
         for passage in _iterate_once(parts):
-            languages[passage.language] += 1
+            spoken[passage.language] += 1
             writer.write(passage)
     for part in (*parts, folder / "index.jsonl"):
         part.unlink(missing_ok=True)
-    return figures | {"passages": languages.total(), "languages": dict(languages.most_common())}
+    return figures | {"passages": spoken.total(), "languages": dict(spoken.most_common())}
 
 
 def augment(run: RunFolder, report: Report) -> Figures:
@@ -104,8 +108,6 @@ def augment(run: RunFolder, report: Report) -> Figures:
     finally:
         if generator:
             generator.close()
-    # A mining that was stopped is not to go on with other queries.
-    run.mined.with_name(run.mined.name + ".progress.json").unlink(missing_ok=True)
     return figures | {"tallies": {kind: tally.as_row() for kind, tally in tallies.items()}}
 
 

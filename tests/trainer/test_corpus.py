@@ -102,7 +102,7 @@ def test_pairs_become_queries_and_passages(tmp_path):
     pair = {"query": "Where?", "positive": RIVER, "title": "River", "lang": "en", "source": "s"}
     written = _write(tmp_path / "qa.jsonl", [pair, pair, {**pair, "query": "How long?"}])
     crossing = _write(tmp_path / "parallel.jsonl.zst", [{"query": "Der Fluss", "positive": STEEL, "lang": "de>en"}])
-    assert convert_pairs([written, crossing], tmp_path / "p.jsonl", tmp_path / "q.jsonl") == (3, 0)
+    assert convert_pairs([written, crossing], tmp_path / "p.jsonl", tmp_path / "q.jsonl") == (3, {})
 
     passages = {each.id: each for each in read_records(tmp_path / "p.jsonl", Passage)}
     queries = list(read_records(tmp_path / "q.jsonl", Query))
@@ -112,6 +112,20 @@ def test_pairs_become_queries_and_passages(tmp_path):
     assert len(passages) == 2
     with pytest.raises(UsageError, match="line 1: needs the texts"):
         convert_pairs([_write(tmp_path / "bad.jsonl", [{"query": " "}])], tmp_path / "p2", tmp_path / "q2")
+
+
+def test_pairs_of_other_languages_are_left_out(tmp_path):
+    """Both sides must be in a language that is asked for; where none is stated the passage's own is found out."""
+    rows = [
+        {"query": "Wo?", "positive": GERMAN}, {"query": "Where?", "positive": RIVER},
+        {"query": "Where to?", "positive": GERMAN, "lang": "en>de"},
+    ]  # fmt: skip
+    source = _write(tmp_path / "qa.jsonl", rows)
+    assert convert_pairs([source], tmp_path / "p", tmp_path / "q", languages=["de"]) == (
+        1, {"a pair in another language": 2},
+    )  # fmt: skip
+    [query] = read_records(tmp_path / "q", Query)
+    assert (query.text, query.language) == ("Wo?", "de")
 
 
 def test_signature_estimates_the_share_of_common_sequences():
@@ -142,4 +156,7 @@ def test_texts_of_evaluation_sets_are_left_out(tmp_path):
         {"query": query, "positive": text} for query, text in (("Where?", GERMAN), ("Who?", RIVER), ("A?", GERMAN))
     ]
     source = _write(tmp_path / "qa.jsonl", pairs)
-    assert convert_pairs([source], tmp_path / "p", tmp_path / "q", evaluation=forbidden) == (1, 2)
+    assert convert_pairs([source], tmp_path / "p", tmp_path / "q", evaluation=forbidden) == (
+        1,
+        {"a pair in an evaluation set": 2},
+    )
