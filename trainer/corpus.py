@@ -108,16 +108,14 @@ def convert_pairs(
                 query, passage = _split_pair(row, kind, place)
                 if query.id in evaluation or is_evaluated(passage, evaluation):
                     left_out["a pair in an evaluation set"] += 1
-                    continue
-                if languages and not {query.language, passage.language} <= set(languages):
+                elif languages and not {query.language, passage.language} <= set(languages):
                     left_out["a pair in another language"] += 1
-                    continue
-                if passage.id not in passages:
-                    passages.add(passage.id)
-                    passage_writer.write(passage)
-                if (query.id, passage.id) not in queries:
+                elif (query.id, passage.id) not in queries:
                     queries.add((query.id, passage.id))
                     query_writer.write(query)
+                    if passage.id not in passages:
+                        passages.add(passage.id)
+                        passage_writer.write(passage)
     return len(queries), dict(left_out)
 
 
