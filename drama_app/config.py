@@ -279,7 +279,7 @@ def _read_file(path: Path) -> dict[str, object]:
         values[KEYS] = _read_keys(content.pop(KEYS), path)
     for table, entries in content.items():
         if table not in tables or not isinstance(entries, dict):
-            raise UsageError(f"unknown table or key {table!r} in {path}{suggest(table, tables | _by_last_part(known))}")
+            raise UsageError(f"unknown table or key {table!r} in {path}{_suggest_place(table, known, tables)}")
         for name, value in entries.items():
             key = f"{table}.{name}"
             if key not in known:
@@ -294,9 +294,12 @@ def _read_keys(table: object, path: Path) -> dict[str, str]:
     return {str(action): keys for action, keys in table.items()}
 
 
-def _by_last_part(known: Mapping[str, object]) -> set[str]:
-    """The keys' own names, so that one written outside its table is recognised."""
-    return {key.partition(".")[2] for key in known}
+def _suggest_place(word: str, known: Mapping[str, object], tables: set[str]) -> str:
+    """Where a key belongs that was written outside its table; else the nearest name of a table or key."""
+    owners = {key.partition(".")[2]: key.partition(".")[0] for key in known}
+    if word in owners:
+        return f"; it belongs below the line [{owners[word]}]"
+    return suggest(word, tables | owners.keys())
 
 
 def _convert(where: str, value: object, item: Any) -> object:

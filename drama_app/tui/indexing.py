@@ -118,8 +118,11 @@ class Indexing:
         wanted = tuple(paths)
 
         def work(stop: threading.Event) -> str:
-            self._post(SyncEnded(self._library.retry(wanted, on_progress=self._tell, stop=stop)))
-            return ""
+            report = self._library.retry(wanted, on_progress=self._tell, stop=stop)
+            self._post(SyncEnded(report))
+            failed = len({each.path for each in report.failed} & set(wanted))
+            again = f"; {failed:,} failed again, the reasons are in F4" if failed else ""
+            return f"Read again: {len(wanted) - failed:,} of {len(wanted):,}{again}"
 
         self._begin(work)
 

@@ -4,15 +4,21 @@ Owns the process's stderr meanwhile: libraries write warnings and progress to it
 goes to the log file and Textual draws on a copy.
 """
 
+import asyncio
 import gc
 import logging
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
 
 from drama_app.config import Settings, make_private
+
+if TYPE_CHECKING:
+    from drama_app.tui.app import DramaApp
 
 
 def run_app(settings: Settings) -> int:
@@ -22,10 +28,18 @@ def run_app(settings: Settings) -> int:
         from drama_app.tui.app import DramaApp
 
         app = DramaApp(settings)
-        app.run(mouse=settings.mouse)
+        asyncio.run(_run_until_left(app, mouse=settings.mouse))
         code = app.return_code or 0
     leave_at_once_if_indexing(code)
     return code
+
+
+async def _run_until_left(app: "DramaApp", *, mouse: bool) -> None:
+    """Runs the app. A plain kill and a closed terminal end it in order too: state kept, terminal as it was."""
+    for name in ("SIGTERM", "SIGHUP"):
+        with suppress(AttributeError, NotImplementedError):  # Windows has neither
+            asyncio.get_running_loop().add_signal_handler(getattr(signal, name), app.exit, None, 1)
+    await app.run_async(mouse=mouse)
 
 
 def leave_at_once_if_indexing(code: int) -> None:

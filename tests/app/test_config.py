@@ -50,6 +50,7 @@ def test_flags_go_before_environment_before_file_before_default(tmp_path: Path) 
         ("[index]\nhiden = true\n", "did you mean 'index.hidden'"),
         ("[indx]\nhidden = true\n", "did you mean 'index'"),
         ("hidden = true\n", "unknown table or key 'hidden'"),
+        ('theme = "light"\n', r"it belongs below the line \[ui\]"),
         ("[index]\nhidden = 1\n", "index.hidden in .* must be true or false"),
         ("[retriever]\nthreads = true\n", "must be a whole number"),
         ("[retriever]\nthreads = -1\n", "between 0 and 1024"),

@@ -180,6 +180,7 @@ def test_a_retry_reads_again_and_tells_its_end(world: World) -> None:
     world.indexing.retry([world.folder / "train.txt"])
     until(lambda: world.of(WorkEnded))
     assert world.of(SyncEnded)
+    assert world.of(WorkEnded)[0].sentence == "Read again: 1 of 1"  # type: ignore[attr-defined]
 
 
 def test_a_switch_tells_the_new_name_or_why_not(world: World, tmp_path: Path) -> None:

@@ -211,6 +211,27 @@ async def test_adding_shows_an_estimate_before_it_starts(
         await until(pilot, lambda: len(app.library.roots()) == 2)
 
 
+async def test_a_path_that_is_entered_at_once_is_weighed_first(app: DramaApp, tmp_path: Path) -> None:
+    """Enter before the estimate follows a folder once it is counted, and one without files not at all."""
+    empty, good = tmp_path / "empty", tmp_path / "good"
+    for folder in (empty, good):
+        folder.mkdir()
+    (good / "a.txt").write_text("The winter is cold.\n")
+    async with app.run_test(size=SIZE) as pilot:
+        await show(pilot)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, AddFolderScreen))
+        adding = app.screen
+        adding.query_one(PathInput).value = str(empty)
+        await pilot.press("enter")
+        await until(pilot, lambda: "no file to index" in text_of(adding, "#said"))
+        await pilot.pause(0.3)
+        assert app.library is not None and app.screen is adding and len(app.library.roots()) == 1
+        adding.query_one(PathInput).value = str(good)
+        await pilot.press("enter")
+        await until(pilot, lambda: good in app.library.roots())
+
+
 @pytest.mark.parametrize("name", ["own", "inside", "nowhere", "empty"])
 async def test_what_cannot_be_added_says_why(app: DramaApp, files: Path, tmp_path: Path, name: str) -> None:
     """The app's own data, a part of a root, a missing folder and an empty one are refused with a reason."""

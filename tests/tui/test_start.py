@@ -1,9 +1,12 @@
 """The process around the app: what is there at the first paint, where stderr goes, how it is left."""
 
 import os
+import select
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -58,6 +61,41 @@ async def test_leaving_while_indexing_runs_says_what_it_waits_for(app: DramaApp)
         assert app.is_running
         written.set()
         await until(pilot, lambda: not app.is_running)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has neither signal")
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP"])
+def test_a_kill_keeps_the_state_and_restores_the_terminal(name: str, settings: Settings) -> None:
+    """The real program, told to end, leaves the alternate screen and has kept what is worth keeping."""
+    import pty
+
+    save_state(settings, UiState(welcomed=True))
+    state = settings.state_folder / "ui.json"
+    state.write_text(state.read_text().replace("search", "library"))
+    before = state.stat().st_mtime_ns
+    terminal, line = pty.openpty()
+    program = subprocess.Popen(
+        [sys.executable, "-m", "drama_app"], stdin=line, stdout=line, stderr=line, start_new_session=True,
+        env=os.environ | {"TERM": "xterm-256color"},
+    )  # fmt: skip
+    os.close(line)
+    drawn, killed, end = b"", False, time.monotonic() + 30
+    while time.monotonic() < end:
+        if select.select([terminal], [], [], 0.2)[0]:
+            try:
+                drawn += os.read(terminal, 1 << 16)
+            except OSError:  # Linux: the other end is closed
+                break
+        elif b"Palette" in drawn and not killed:  # drawn, and still: the handlers are in place
+            program.send_signal(getattr(signal, name))
+            killed = True
+    os.close(terminal)
+    try:
+        assert (killed, program.wait(10)) == (True, 1)
+    finally:
+        program.kill()
+    assert b"\x1b[?1049h" in drawn and drawn.rindex(b"\x1b[?1049l") > drawn.rindex(b"\x1b[?1049h")
+    assert state.stat().st_mtime_ns > before and '"library"' in state.read_text()
 
 
 async def test_the_last_screen_and_theme_are_there_at_the_first_paint(settings: Settings) -> None:

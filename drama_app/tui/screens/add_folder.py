@@ -76,7 +76,7 @@ class AddFolderScreen(ModalScreen[Choice | None]):
         self._proposal: Proposal | None = None
         self._final = False
         self._wanted = False
-        """Enter was pressed before anything was known of the folder."""
+        """Enter was pressed before the folder was weighed."""
 
     def compose(self) -> ComposeResult:
         """Parts."""
@@ -153,8 +153,11 @@ class AddFolderScreen(ModalScreen[Choice | None]):
         event.stop()
         self._proposal, self._final = event.proposal, event.final
         self._show(event.proposal)
-        if self._wanted:
-            self.action_start()
+        # A path that is pasted and entered at once is still weighed to the end; what that brings up is read first.
+        if self._wanted and event.final:
+            self._wanted = False
+            if not (event.proposal.refusal or event.proposal.warnings):
+                self.action_start()
 
     def _show(self, proposal: Proposal) -> None:
         lines = [Content.styled(shorten_path(proposal.path), "bold")]
@@ -180,7 +183,7 @@ class AddFolderScreen(ModalScreen[Choice | None]):
     def action_start(self) -> None:
         """Follows the folder; what is large asks once more."""
         proposal = self._proposal
-        if proposal is None:
+        if proposal is None or not (self._final or (proposal.estimate and proposal.estimate.files)):
             self._wanted = bool(self.query_one(PathInput).value.strip())
             return
         self._wanted = False
