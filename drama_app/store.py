@@ -106,7 +106,7 @@ class PassageStore:
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{table}.lance"
         try:
-            connection = lancedb.connect(folder)
+            connection = passage_table.connect(lancedb, folder)
             opened = passage_table.open_or_create(connection, path, dim)
             found = opened.schema
         except _READ_ERRORS as error:
