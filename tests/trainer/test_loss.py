@@ -135,6 +135,11 @@ def test_score_matching_is_the_divergence(embeddings):
         assert losses[i].item() == pytest.approx(sum(w * math.log(w / m) for m, w in pairs), abs=1e-12)
     same = score_losses((queries, passages), (queries, passages), competes, temperature=0.3)
     assert same.abs().max() < 1e-12
+    both = score_losses(
+        (queries, passages), tuple(teacher), competes, temperature=0.3, widths=(8, 3), weights=(3.0, 1.0)
+    )
+    short = score_losses((queries[:, :3], passages[:, :3]), tuple(teacher), competes, temperature=0.3)
+    assert torch.allclose(both, 0.75 * losses + 0.25 * short)
 
 
 def test_embedding_matching_projects_the_student_up():

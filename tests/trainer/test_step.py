@@ -87,6 +87,19 @@ def test_blocks_of_queries_add_up(world, monkeypatch):
     assert all(torch.allclose(one, other, atol=1e-6) for one, other in zip(whole[1], parts[1], strict=True))
 
 
+def test_nothing_rests_on_what_is_not_shipped(world):
+    """Dimensions beyond the widest prefix take no part in any of the losses."""
+    recipe = replace(RECIPE, widths=(8, 4), embedding_weight=0.5, score_weight=0.5, spread=0.1, batch=24)
+    teacher = TeacherVectors(queries=np.eye(120, 24, dtype=np.float16), passages=np.ones((160, 24), dtype=np.float16))
+    data = load_world(world, recipe, teacher=teacher)
+    batch = Sampler(data, recipe).draw(1)
+    targets = prepare_targets(batch, teacher, torch.device("cpu"))
+    embeddings = torch.randn(24 + len(batch.passages), 16, requires_grad=True)
+    backward_loss(embeddings, targets, recipe, slice(0, 24), torch.nn.Linear(8, 24))
+
+    assert embeddings.grad[:, 8:].abs().max() == 0 < embeddings.grad[:, :8].abs().max()
+
+
 def test_chunks_hold_neighbours_in_length():
     """Every text is in one chunk, longest first, and no chunk of several texts exceeds its tokens with padding."""
     lengths = [int(each) for each in np.random.default_rng(2).integers(1, 60, 200)]

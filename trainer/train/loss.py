@@ -100,23 +100,42 @@ def embedding_losses(student: Tensor, teacher: Tensor, project_up: Callable[[Ten
 
 
 def score_losses(
-    scores: tuple[Tensor, Tensor], teacher: tuple[Tensor, Tensor], competes: Tensor, *, temperature: float
+    scores: tuple[Tensor, Tensor],
+    teacher: tuple[Tensor, Tensor],
+    competes: Tensor,
+    *,
+    temperature: float,
+    widths: Sequence[int] = (),
+    weights: Sequence[float] = (),
 ) -> Tensor:
     """Divergence of the student's distribution over competing passages from the teacher's (KL), float [Q].
+
+    The teacher's is that of its full width, whatever the student's prefix.
 
     Args:
         scores: The student's queries [Q, D] and passages [P, D].
         teacher: The teacher's queries [Q, T] and passages [P, T].
         competes: bool [Q, P]
         temperature: What the cosines of both are divided by.
+        widths: The student's Matryoshka prefixes; empty is the full width.
+        weights: One a width, their sum counts as one; empty weighs them alike.
     """
-    mine, wanted = (
-        (_cosines(*pair) / temperature).masked_fill(~competes, float("-inf")).log_softmax(1)
-        for pair in (scores, teacher)
-    )
-    # 0 * (-inf - -inf) is not 0: what does not compete is set to 0 before the product.
-    gaps = (wanted - mine).masked_fill(~competes, 0.0)
-    return (wanted.exp() * gaps).sum(1)
+    queries, passages = scores
+    widths = widths or (queries.shape[1],)
+    weights = weights or (1.0,) * len(widths)
+    wanted = _distribute(*teacher, competes, temperature)
+    losses = queries.new_zeros(len(queries))
+    for width, weight in zip(widths, weights, strict=True):
+        mine = _distribute(queries[:, :width], passages[:, :width], competes, temperature)
+        # 0 * (-inf - -inf) is not 0: what does not compete is set to 0 before the product.
+        gaps = (wanted - mine).masked_fill(~competes, 0.0)
+        losses = losses + weight / sum(weights) * (wanted.exp() * gaps).sum(1)
+    return losses
+
+
+def _distribute(queries: Tensor, passages: Tensor, competes: Tensor, temperature: float) -> Tensor:
+    """Logarithms of each query's distribution over the passages that compete: [Q, P]."""
+    return (_cosines(queries, passages) / temperature).masked_fill(~competes, float("-inf")).log_softmax(1)
 
 
 def spread_losses(rows: Tensor, everything: Tensor, own: Tensor) -> Tensor:

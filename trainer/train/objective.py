@@ -60,13 +60,15 @@ def backward_loss(
         targets: Of the batch.
         recipe: Weights of the losses.
         share: Which queries.
-        project_up: From width D to the teacher's, if embeddings are matched.
+        project_up: From the widest trained prefix to the teacher's width, if embeddings are matched.
 
     Returns:
         Sums over the share, divided by the whole batch: loss, contrastive part, queries whose positive is the best of
         their competitors; float [3], no gradient.
     """
     count = len(targets.positives)
+    # What lies beyond the widest prefix is not shipped, so no part of the loss may rest on it.
+    embeddings = embeddings[:, : max(recipe.widths, default=embeddings.shape[1])]
     sums = torch.zeros(3, device=embeddings.device)
     for start in range(share.start, share.stop, _BLOCK):
         rows = slice(start, min(start + _BLOCK, share.stop))
@@ -107,6 +109,7 @@ def _regularise(embeddings: Tensor, targets: Targets, recipe: TrainRecipe, rows:
         losses = losses + recipe.score_weight * score_losses(
             (queries[rows], passages), (targets.teacher_queries[rows], targets.teacher_passages),
             targets.competes[rows], temperature=recipe.score_temperature,
+            widths=recipe.widths, weights=recipe.width_weights,
         )  # fmt: skip
     if recipe.spread:
         own = torch.arange(rows.start, rows.stop, device=embeddings.device)

@@ -156,9 +156,8 @@ def _set_up(network: Network, data: TrainingData, recipe: TrainRecipe, workers: 
     if (recipe.embedding_weight or recipe.score_weight) and data.teacher is None:
         raise UsageError("[train] asks for distillation, but there are no embeddings of a teacher")
     if recipe.embedding_weight and data.teacher:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(recipe.seed)
-            projector = nn.Linear(network.config.dim, data.teacher.queries.shape[1]).to(workers.device)
+        width = max(recipe.widths, default=network.config.dim)
+        projector = _make_projector(width, data.teacher.queries.shape[1]).to(workers.device)
     modules = [network, *([projector] if projector else [])]
     trained = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
     groups = [
@@ -174,6 +173,18 @@ def _set_up(network: Network, data: TrainingData, recipe: TrainRecipe, workers: 
         workers=workers,
         flops_limit=_measure_limit(workers),
     )
+
+
+def _make_projector(width: int, teacher_width: int) -> nn.Linear:
+    """From the student's space to the teacher's, at first the identity.
+
+    A student cut out of its teacher is there already, and one of another make may as well settle in the teacher's own
+    coordinates, whose first ones hold the most: a random map would have to be learned and thrown away.
+    """
+    projector = nn.Linear(width, teacher_width)
+    nn.init.eye_(projector.weight)
+    nn.init.zeros_(projector.bias)
+    return projector
 
 
 def _measure_limit(workers: Workers) -> float:
