@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from drama_app.errors import IndexDamagedError
+from drama_app.errors import IndexDamagedError, NoIndexError
 
 SCHEMA_VERSION = 1
 
@@ -48,6 +48,7 @@ class Database:
         """
         self._lock = threading.RLock()
         self._depth = 0
+        self._path = path
         try:
             self._connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
             # WAL: a search reads while a sync writes. NORMAL: safe against a killed process, which is the promise.
@@ -69,6 +70,17 @@ class Database:
                 f"the index has manifest version {version}, this program needs {SCHEMA_VERSION}: "
                 "run `drama-app purge` and index again"
             )
+
+        self._file = _identify(path)
+
+    def check_place(self) -> None:
+        """Makes sure that the file is still there: SQLite goes on reading a file that was deleted.
+
+        Raises:
+            NoIndexError: it was deleted, or another one stands in its place.
+        """
+        if _identify(self._path) != self._file:
+            raise NoIndexError(f"{self._path.parent} was deleted or replaced while it was open: start drama-app again")
 
     def close(self) -> None:
         """Closes the connection."""
@@ -97,3 +109,12 @@ class Database:
     def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
         with self._lock:
             return self._connection.execute(sql, values).fetchall()
+
+
+def _identify(path: Path) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

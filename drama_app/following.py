@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ from drama_app.config import Settings, make_private
 from drama_app.errors import UsageError
 from drama_app.indexer import rules_for
 from drama_app.manifest import Manifest
-from drama_app.records import Progress, SyncReport
+from drama_app.records import NOT_UP_TO_DATE, Progress, SyncReport
 from drama_app.watcher import watch
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def follow(
                 on_report(report)
             state.rest(report)
     finally:
-        manifest.put(watch_state="")
+        with suppress(sqlite3.OperationalError):  # an index that was deleted cannot be written, and is told of already
+            manifest.put(watch_state="")
         lock.release()
 
 
@@ -86,7 +88,7 @@ def _insist(run: Callable[[], SyncReport], state: "_State", seconds: float, stop
             return run()
         except _DISK_ERRORS as error:
             log.warning("the sync is tried again in %g s", seconds, exc_info=True)
-            state.say(f"not up to date: {error}; trying again every {seconds:g} s")
+            state.say(f"{NOT_UP_TO_DATE}: {error}; trying again every {seconds:g} s")
             stop.wait(seconds)
     return None
 

@@ -318,6 +318,7 @@ class Library:
 
     def _renew(self) -> None:
         """Lets go of the store and the encoder of a retriever that is no longer in use; another process may switch."""
+        self._manifest.check_place()
         table = self._manifest.get("table")
         if table != self._table:
             with self._opening_store, self._opening_encoder:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 Mode = Literal["fused", "meaning", "keywords"]
+NOT_UP_TO_DATE = "not up to date"
+"""How the watcher's line of state begins when a sync failed and is tried again."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -89,12 +89,12 @@ class DramaApp(App[None]):
     noted: reactive[int] = reactive(0)
     """Grows with every line of the activity log."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, background: str = "") -> None:
         self.settings = settings
         self.ui = load_state(settings)
         # Screen and theme before anything is made: a screen or style sheet made twice takes 0.1 s of the first paint.
         self.DEFAULT_MODE = self.ui.screen if self.ui.screen in SCREENS else "search"  # type: ignore[misc]  # read there
-        self._theme_wanted = choose_theme(settings.theme, os.environ)
+        self._theme_wanted = choose_theme(settings.theme, os.environ, background)
         self.set_reactive(App.theme, self.ui.theme if self.ui.theme in THEMES else self._theme_wanted)
         super().__init__()
         self.log_lines: deque[str] = deque(maxlen=LOG_LINES)

@@ -5,19 +5,31 @@ from functools import partial
 from typing import Any
 
 from textual.app import App, SystemCommand
+from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.screen import Screen
 
 from drama_app.tui.themes import THEMES
+from drama_app.tui.widgets.key_line import name_key
 from drama_app.tui.widgets.navigation import SCREENS
 
 
 def list_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
     """Yields the commands for `screen`, over which the palette will lie."""
+    from drama_app.tui.screens.actions import ACTIONS  # for who opens the palette
+
+    titles = {each.id: each.title for each in ACTIONS}  # longer than the names under the hits
+    keys: dict[str, list[str]] = {}
+    chosen: dict[str, tuple[DOMNode, Binding]] = {}
     for node, binding, enabled, _ in screen.active_bindings.values():
         if enabled and binding.description and binding.action != "command_palette" and binding.id:
-            act = partial(app.call_later, partial(_act, app, binding.action, node))
-            yield SystemCommand(binding.description, f"key {binding.key}", act)
+            action = binding.action.removeprefix("screen.")  # of a field, and of the screen around it
+            keys.setdefault(action, []).append(binding.key_display or name_key(binding.key))
+            chosen.setdefault(action, (node, binding))
+    for action, (node, binding) in chosen.items():
+        act = partial(app.call_later, partial(_act, app, binding.action, node))
+        title = titles.get(str(binding.id), binding.description)
+        yield SystemCommand(title, f"key {', '.join(dict.fromkeys(keys[action]))}", act)
     for name, (_, title) in SCREENS.items():
         yield SystemCommand(f"Go to {title}", "screen", partial(app.run_action, f"app.show_mode('{name}')"))
     for name in THEMES:

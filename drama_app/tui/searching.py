@@ -13,7 +13,7 @@ from textual.message import Message
 
 from drama_app.errors import DramaError
 from drama_app.records import Filters, Mode, Passage, Results
-from drama_app.tui.filtering import Chip, make_filters
+from drama_app.tui.filtering import Chip, find_folders, make_filters
 
 if TYPE_CHECKING:
     from drama_app.library import Library
@@ -52,6 +52,8 @@ class Answered(Message):
     error: str = ""
     quiet: bool = False
     """Nobody asked for it just now: the index changed, or more hits are added below."""
+    hint: str = ""
+    """Why nothing may have been found."""
 
 
 @dataclass
@@ -86,6 +88,17 @@ def search(library: "Library", request: Request) -> Results:
         path, page = request.similar
         return library.similar(path, page=page, limit=request.limit, filters=filters)
     return library.search(request.query, mode=request.mode, limit=request.limit, filters=filters)
+
+
+def explain_nothing(library: "Library", request: Request) -> str:
+    """Returns which of the folders that were asked for is not there, in a sentence; "" if all are. Touches the disk."""
+    roots = library.roots()
+    missing = [
+        chip.value
+        for chip in request.chips
+        if chip.key == "in" and not any(folder.exists() for folder in find_folders(chip.value, roots))
+    ]
+    return f"in:{missing[0]} names no folder that is there. Below a folder of F3 its name is enough" if missing else ""
 
 
 def attempt(work: Callable[[], T]) -> tuple[T | None, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from drama_app.listing import count_of, describe_seconds
 from drama_app.output import clean_for_terminal
-from drama_app.records import Progress, RootStatus, Status
+from drama_app.records import NOT_UP_TO_DATE, Progress, RootStatus, Status
 
 NOT_WATCHED = " is not watched but looked at "
 """How the watcher says that a folder gives no events."""
@@ -49,6 +49,8 @@ def describe_standing(now: Standing) -> tuple[str, str]:
     if now.indexing == "following":
         notes = now.line.count(NOT_WATCHED)
         watched = f", {count_of(notes, 'folder')} looked at now and then" if notes else ""
+        if now.line.startswith(NOT_UP_TO_DATE):
+            return now.line, "error"
         behind = now.line.startswith("catching up")
         return ("catching up with the disk" if behind else f"up to date{watched}"), "busy" if behind else ""
     return "not followed", ""

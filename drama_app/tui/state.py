@@ -33,6 +33,8 @@ class UiState:
     muted: list[str] = field(default_factory=list)
     """Failed files that the person does not want to see any more."""
     welcomed: bool = False
+    before: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    """What the file held when it was read; not kept itself."""
 
     def remember(self, query: str) -> None:
         """Puts a query at the end of the history."""
@@ -55,17 +57,39 @@ def load_state(settings: Settings) -> UiState:
         pass
     except (OSError, ValueError, AttributeError) as error:
         log.info("the state of the UI cannot be read and starts anew: %s", error)
+    state.before = {}
+    state.before = asdict(state)
     return state
 
 
 def save_state(settings: Settings, state: UiState) -> None:
-    """Writes the file, whole or not at all, readable by its owner only: it holds what was asked."""
+    """Writes the file, whole or not at all, readable by its owner only: it holds what was asked.
+
+    What another window has kept meanwhile stays where this one changed nothing; queries and muted files of both stay.
+    """
+    kept = _merge(asdict(load_state(settings)), state.before, asdict(state)) if state.before else asdict(state)
+    kept.pop("before")
     path: Path = make_private(settings.state_folder) / NAME
     part = path.with_suffix(".part")
     try:
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
             # A name that is no UTF-8 is kept as escapes.
-            json.dump(asdict(state), file, indent=1)
+            json.dump(kept, file, indent=1)
         part.replace(path)
     except OSError as error:
         log.warning("the state of the UI cannot be kept: %s", error)
+
+
+def _merge(theirs: dict[str, Any], before: dict[str, Any], mine: dict[str, Any]) -> dict[str, Any]:
+    """Returns what to keep of two windows that began with `before`."""
+    merged = {}
+    for name, value in mine.items():
+        if value == before.get(name):
+            merged[name] = theirs[name]
+        elif isinstance(value, list) and theirs[name] != before.get(name):
+            gone = {each for each in before[name] if each not in value}
+            new = [each for each in value if each not in before[name]]
+            merged[name] = [*(each for each in theirs[name] if each not in gone and each not in new), *new]
+        else:
+            merged[name] = value
+    return merged

@@ -20,12 +20,15 @@ CONTRAST = Theme(
 THEMES = {theme.name: theme for theme in (DARK, LIGHT, CONTRAST)}
 
 
-def choose_theme(wanted: str, environment: Mapping[str, str]) -> str:
+def choose_theme(wanted: str, environment: Mapping[str, str], background: str = "") -> str:
     """Returns the name of the theme for a setting.
 
-    "auto" follows COLORFGBG, which terminals set to "foreground;background" (0 to 6 and 8 are dark); without it dark.
+    "auto" follows what the terminal said of its background ("light" or "dark"), else COLORFGBG, which some terminals
+    set to "foreground;background" (0 to 6 and 8 are dark); without it dark.
     """
-    if wanted == "auto":
-        background = environment.get("COLORFGBG", "").rpartition(";")[2]
-        wanted = "light" if background in ("7", "9", "10", "11", "12", "13", "14", "15") else "dark"
+    if wanted == "auto" and background:
+        wanted = background
+    elif wanted == "auto":
+        number = environment.get("COLORFGBG", "").rpartition(";")[2]
+        wanted = "light" if number in ("7", "9", "10", "11", "12", "13", "14", "15") else "dark"
     return f"drama-{wanted}"

@@ -1,10 +1,12 @@
 """What front ends ask of a library beside syncing and searching: pause, retry, passages, folders that cover others."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from drama_app.errors import NoIndexError
 from drama_app.library import Library
 from drama_app.records import Progress
 
@@ -106,3 +108,15 @@ def test_the_index_recalls_its_retriever(library: Library) -> None:
     """What the index keeps of itself can be asked for; what it does not keep is empty."""
     assert library.recall("retriever_name") == "tiny 1"
     assert library.recall("previous_retriever_name") == ""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no open file")
+def test_an_index_that_is_deleted_or_replaced_while_open_is_told(library: Library, folder: Path, settings) -> None:
+    """Neither a search nor a sync goes on as if it were there; another index in its place is not taken for it."""
+    place = settings.data_folder / "index"
+    place.rename(place.with_name("away"))
+    for work in (lambda: library.search("bread"), library.sync, library.status, lambda: library.forget(folder)):
+        with pytest.raises(NoIndexError, match="deleted or replaced"):
+            work()
+    with Library.open(settings, create=True), pytest.raises(NoIndexError, match="start drama-app again"):
+        library.search("bread")

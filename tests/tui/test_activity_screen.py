@@ -236,6 +236,7 @@ def test_failures_are_arranged_by_file_and_by_reason() -> None:
         (Standing(True, True, None, None, "failed", "no space left"), "not followed: no space left"),
         (Standing(True, True, None, None, "following", "up to date: 1"), "up to date"),
         (Standing(True, True, None, None, "following", "catching up with the disk"), "catching up with the disk"),
+        (Standing(True, True, None, None, "following", "not up to date: disk full"), "not up to date: disk full"),
         (Standing(True, True, None, Progress("tidy"), "following"), "tidying the index"),
         (
             Standing(True, True, None, Progress("index", 120, 500, 9, 0, 27.0, 180.0), "following"),

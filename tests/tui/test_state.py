@@ -63,3 +63,25 @@ def test_a_state_that_cannot_be_kept_does_no_harm(settings: Settings, caplog: py
     save_state(settings, UiState())
 
     assert "cannot be kept" in caplog.text
+
+
+def test_two_windows_keep_what_both_did(settings: Settings) -> None:
+    """The second to close adds its queries to those of the first, and undoes nothing that it did not touch."""
+    save_state(settings, UiState(history=["old", "older"], muted=["a", "b"], theme="drama-light"))
+    one, other = load_state(settings), load_state(settings)
+    one.remember("bread")
+    one.theme, one.muted = "drama-contrast", ["a", "b", "c"]
+    other.remember("train")
+    other.preview_percent, other.muted = 30, ["b"]
+    save_state(settings, one)
+    save_state(settings, other)
+    save_state(settings, other)
+
+    kept = load_state(settings)
+    assert kept.history == ["old", "older", "bread", "train"]
+    assert (kept.theme, kept.preview_percent, kept.muted) == ("drama-contrast", 30, ["b", "c"])
+
+    cleared = load_state(settings)
+    cleared.history = []
+    save_state(settings, cleared)
+    assert load_state(settings).history == []

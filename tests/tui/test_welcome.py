@@ -88,6 +88,19 @@ async def test_another_folder_can_be_chosen(fresh: DramaApp, home: Path) -> None
         await until(pilot, lambda: isinstance(fresh.screen, AddFolderScreen))
 
 
+async def test_a_folder_that_was_added_in_the_library_ends_the_welcome(fresh: DramaApp, home: Path) -> None:
+    """Who goes to F3 instead finds the search without the first step over it."""
+    async with fresh.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen) and fresh.screen.is_mounted)
+        await pilot.press("f3")
+        await until(pilot, lambda: fresh.current_mode == "library")
+        fresh.add_folder(home / "Documents")
+        await until(pilot, lambda: fresh.status is not None and fresh.status.roots)
+        await pilot.press("f2")
+        await until(pilot, lambda: fresh.current_mode == "search" and not isinstance(fresh.screen, WelcomeScreen))
+        assert fresh.ui.welcomed
+
+
 async def test_who_has_an_index_is_not_welcomed(app: DramaApp) -> None:
     """A home that is indexed already opens at the search, even when nothing is remembered."""
     app.ui.welcomed = False

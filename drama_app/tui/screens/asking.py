@@ -105,14 +105,15 @@ class AskingScreen(HitActions):
             if library is None or get_current_worker().is_cancelled:
                 return
             results, error = searching.attempt(lambda: searching.search(library, request))
-        self.post_message(Answered(number, request, results, error, quiet))
+            hint = "" if results is None or results.hits else searching.explain_nothing(library, request)
+        self.post_message(Answered(number, request, results, error, quiet, hint))
 
     @on(Answered)
     def _show_answer(self, answer: Answered) -> None:
         if answer.number != self._number:
             return
         self.asked = None
-        self.error = answer.error
+        self.error, self.hint = answer.error, answer.hint or self.hint
         results = answer.results
         if results is None:
             self.describe()

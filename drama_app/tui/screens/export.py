@@ -9,6 +9,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 
@@ -21,6 +22,21 @@ from drama_app.tui.widgets.key_line import KeyLine
 
 ENDINGS = {"json": ".json", "csv": ".csv", "markdown": ".md"}
 NAMES = {"json": "JSON", "csv": "CSV (a table)", "markdown": "Markdown (to read)"}
+
+
+class Choice(RadioButton):
+    """One of several, chosen or not without colour too."""
+
+    BUTTON_LEFT, BUTTON_RIGHT = "(", ")"
+
+    @property
+    def BUTTON_INNER(self) -> str:  # type: ignore[override]  # noqa: N802  Textual's name
+        """The mark of the chosen one."""
+        return "•" if self.value else " "
+
+    @property
+    def _button(self) -> Content:
+        return Content(f"{self.BUTTON_LEFT}{self.BUTTON_INNER}{self.BUTTON_RIGHT}")
 
 
 class ExportScreen(ModalScreen[str | None]):
@@ -59,7 +75,7 @@ class ExportScreen(ModalScreen[str | None]):
             box.border_title = f"Export {count_of(len(self._hits), 'document')}"
             with RadioSet():
                 for name in exporting.FORMATS:
-                    yield RadioButton(NAMES.get(name, name), value=name == "markdown", name=name)
+                    yield Choice(NAMES.get(name, name), value=name == "markdown", name=name)
             yield Input(str(self._propose("markdown")), id="path")
             yield Static(id="wrong", markup=False)
             with Horizontal():

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from rich.cells import cell_len
+from textual import events
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
@@ -27,6 +28,21 @@ NO_USE = ("scroll_", "page_up", "page_down", "page_left", "page_right")
 """Actions that a line of text inherits and cannot carry out."""
 
 
+class KeyGroup(Static):
+    """The keys of one place, laid out for the width there is."""
+
+    def __init__(self, title: str, rows: list[tuple[str, str, str]]) -> None:
+        super().__init__(classes="help-keys")
+        self._title, self._rows = title, rows
+        self._laid_out = 0
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Another width."""
+        if event.size.width != self._laid_out:
+            self._laid_out = event.size.width
+            self.update(_show_group(self._title, self._rows, event.size.width))
+
+
 class HelpScreen(ModalScreen[None]):
     """Keys by where they work: the part that has the focus, the screen, everywhere."""
 
@@ -38,7 +54,7 @@ class HelpScreen(ModalScreen[None]):
             background: $surface; border: round $primary; padding: 0 1;
         }
         & VerticalScroll { height: auto; max-height: 100%; }
-        & .help-keys { height: auto; width: 1fr; margin-bottom: 1; text-wrap: nowrap; text-overflow: ellipsis; }
+        & .help-keys { height: auto; width: 1fr; margin-bottom: 1; }
         & .help-note { height: auto; width: 1fr; color: $foreground-muted; }
     }
     """
@@ -58,7 +74,7 @@ class HelpScreen(ModalScreen[None]):
             box.border_subtitle = "Esc closes"
             with VerticalScroll():
                 for title, rows in list_keys(self.below):
-                    yield Static(_show_group(title, rows), classes="help-keys")
+                    yield KeyGroup(title, rows)
                 yield Static(
                     "The grey names are for your own keys. Put them into "
                     f"{shorten_path(app.settings.config_file)}, for example:\n\n"
@@ -98,13 +114,19 @@ def _name_place(node: DOMNode, binding: Binding, screen: Screen[Any]) -> str:
     return FOCUSED if node is screen.focused else HERE
 
 
-def _show_group(title: str, rows: list[tuple[str, str, str]]) -> Content:
-    width = max(cell_len(keys) for keys, _, _ in rows) + 2
-    widest = max(cell_len(description) for _, description, _ in rows) + 2
+def _show_group(title: str, rows: list[tuple[str, str, str]], room: int) -> Content:
+    """Keys, what they do and the action's name in columns, or below each other where they do not fit."""
+    keys_width = max(cell_len(keys) for keys, _, _ in rows) + 2
+    said_width = max(cell_len(description) for _, description, _ in rows) + 2
+    name_width = max(len(name) for *_, name in rows)
+    beside = 2 + keys_width + said_width + name_width <= room
+    fitting = sum(2 + keys_width + max(cell_len(said), len(name)) <= room for _, said, name in rows)
+    in_columns = fitting >= 0.8 * len(rows)  # one long line is wrapped; it does not decide for the others
+    under = "\n" + " " * (keys_width + 2 if in_columns else 4)
     lines = [Content.styled(title, "bold $primary")]
     for keys, description, name in rows:
-        gap = " " * (width - cell_len(keys))
-        after = " " * (widest - cell_len(description))
+        gap = " " * (keys_width - cell_len(keys)) if in_columns else under
+        after = " " * (said_width - cell_len(description)) if beside else under
         lines.append(
             Content.assemble(
                 ("  " + keys, "bold"), gap, description, (after + name, "$foreground-muted") if name else ""

@@ -18,7 +18,6 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from drama_app.errors import DramaError
-from drama_app.listing import count_of
 from drama_app.records import Hit, Passage, PassageHit, Results
 from drama_app.tui.screens.actions import ACTIONS, ActionsScreen
 from drama_app.tui.searching import DocumentLoaded, attempt
@@ -276,6 +275,6 @@ class HitActions(Screen[None]):
         def end(said: str | None) -> None:
             if said:
                 self.used()
-                self.drama.say(said, title=f"Exported {count_of(len(hits), 'document')}")
+                self.drama.say(said)
 
         self.app.push_screen(ExportScreen(results, hits), end)

@@ -132,8 +132,8 @@ class LibraryScreen(PanelScreen):
         counts = f"{count_of(status.documents, 'document')}, {count_of(status.passages, 'passage')}"
         return (
             ("Index", f"{counts}, {describe_bytes(status.bytes)} on disk"),
-            ("Languages", list_most(status.languages)),
-            ("Types", list_most(status.kinds)),
+            ("Passages", list_most(status.languages)),
+            ("Documents", list_most(status.kinds)),
         )
 
     @on(DataTable.RowHighlighted)

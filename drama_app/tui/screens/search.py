@@ -354,7 +354,7 @@ class SearchScreen(AskingScreen):
         self.preview.styles.height = share if narrow else "1fr"
 
     def action_back(self) -> None:
-        """Closes the top layer, then lets go of what was selected, then of the query. It never leaves."""
+        """Closes the top layer, then lets go of what is selected, of the query, of filters. It never leaves."""
         if self.query_one(FilterBar).is_open:
             self.query_one(FilterBar).close()
         elif self.similar is not None:
@@ -364,5 +364,7 @@ class SearchScreen(AskingScreen):
             self.bar.input.focus()
         elif self.result_list.chosen:
             self.result_list.let_go()
-        else:
+        elif self.bar.input.value or not self.chips:
             self.bar.input.value = ""
+        else:
+            self._change_chips(())

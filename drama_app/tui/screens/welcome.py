@@ -127,6 +127,12 @@ class WelcomeScreen(ModalScreen[None]):
         """Ends a walk under way."""
         self._stop.set()
 
+    def on_screen_resume(self) -> None:
+        """Who has added a folder with F3 meanwhile needs no first step."""
+        status = self.drama.status
+        if self._chosen is None and status is not None and status.roots:
+            self._end()
+
     # --- suggestions -----------------------------------------------------------------------------------------
 
     @work(thread=True, exclusive=True, group="suggest", exit_on_error=False)
@@ -248,5 +254,5 @@ class WelcomeScreen(ModalScreen[None]):
         self.dismiss(None)
         if self._chosen is not None:
             self.drama.say("Ask now: what is read already can be found, the rest follows")
-        else:
+        elif self.drama.status is None or not self.drama.status.roots:
             self.drama.say("F3 adds a folder whenever you like")

@@ -96,9 +96,8 @@ class FailureList(DataTable[Text]):
         for name, width in zip((left, right), widths, strict=True):
             self.add_column(name, width=width)
         for each in self._groups:
-            reason = Text(shorten_middle(clean_for_terminal(each.reason), widths[1]), no_wrap=True)
-            if each.muted:
-                reason.append(" (muted)")
+            mark = "muted: " if each.muted else ""
+            reason = Text(mark + shorten_middle(clean_for_terminal(each.reason), widths[1] - len(mark)), no_wrap=True)
             first = (
                 f"{len(each.paths):,}" if self._by_reason else shorten_middle(shorten_path(each.paths[0]), widths[0])
             )

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.geometry import Region
 from textual.message import Message
 from textual.widgets import Input, Static
 
@@ -15,6 +17,7 @@ from drama_app.records import Mode
 PLACEHOLDER = 'A question, a name, words, or a "quoted phrase"'
 MODES: dict[Mode, str] = {"fused": "both", "meaning": "meaning", "keywords": "keywords"}
 """In the order in which a key goes through them."""
+BADGE_WIDTH = 70  # columns: below, only the mode in force is named; of 40 columns 11 were left for the query
 
 
 class QueryInput(Input):
@@ -36,6 +39,11 @@ class QueryInput(Input):
         """Home or End was pressed where the cursor already stood; -1 or 1."""
 
         side: int
+
+    def on_resize(self) -> None:
+        """Shows the cursor: Textual scrolls to it only when it moves."""
+        before = cell_len(self.value[: self.cursor_position])
+        self.scroll_to_region(Region(before, 0, 1, 1), force=True, animate=False)
 
     def action_edge(self, side: int) -> None:
         """Goes to the edge of the line; from there to the edge of the hits."""
@@ -82,6 +90,10 @@ class SearchBar(Horizontal):
         yield QueryInput(placeholder=PLACEHOLDER, id="query", select_on_focus=False)
         yield ModeBadge(id="mode")
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._mode: Mode = "fused"
+
     @property
     def input(self) -> QueryInput:
         """The line itself."""
@@ -89,5 +101,14 @@ class SearchBar(Horizontal):
 
     def show_mode(self, mode: Mode) -> None:
         """Names the mode; the chosen one of three stands out without colour, too."""
-        parts = [Content.styled(f" {name} ", "bold reverse" if each == mode else "") for each, name in MODES.items()]
+        self._mode = mode
+        parts = [
+            Content.styled(f" {name} ", "bold reverse" if each == mode else "")
+            for each, name in MODES.items()
+            if each == mode or self.size.width >= BADGE_WIDTH
+        ]
         self.query_one(ModeBadge).update(Content("").join(parts))
+
+    def on_resize(self) -> None:
+        """Where there is little room the query has it."""
+        self.show_mode(self._mode)

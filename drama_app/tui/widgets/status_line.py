@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from drama_app.tui.app import DramaApp
 
 STYLES = {"": "$foreground-muted", "busy": "$text-accent", "warning": "$text-warning bold", "error": "$text-error bold"}
+SCREENS_BY_KEY = "F2 to F5: screens"
+"""Said here where there is no row for the line that names them."""
 NARROW = 60  # columns: below, the number of documents and passages gives way to the state
 
 
@@ -74,4 +76,8 @@ class StatusLine(Widget):
             Content.styled(short(said, max(room, 12)), STYLES[meaning]),
             Content.styled(failed, STYLES["error"]),
         ]
-        return Content(" · ").join([part for part in parts if part])
+        line = Content(" · ").join([part for part in parts if part])
+        room = width - line.cell_length - 2
+        if self.screen.has_class("-short") and room > len(SCREENS_BY_KEY) + 2:
+            line += Content.styled(SCREENS_BY_KEY.rjust(room), "$foreground-muted")
+        return line
