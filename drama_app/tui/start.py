@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from drama_app.config import Settings, make_private
-from drama_app.tui.background import ask_background
+from drama_app.tui.terminal_answers import Answers, ask_terminal, count_cells_as
 
 if TYPE_CHECKING:
     from drama_app.tui.app import DramaApp
@@ -26,15 +26,14 @@ def run_app(settings: Settings) -> int:
     """Runs the app until the person leaves; returns the exit code."""
     gc.disable()  # until the first paint, see `DramaApp`: looking through what imports make is a tenth of the start
     with stderr_to_log(settings):
-        background: list[str] = []
-        asking = threading.Thread(target=lambda: background.append(ask_background()), name="asking")
-        if settings.theme == "auto":
-            asking.start()  # while the imports run
+        answers: list[Answers] = []
+        asking = threading.Thread(target=lambda: answers.append(ask_terminal()), name="asking")
+        asking.start()  # while the imports run
         from drama_app.tui.app import DramaApp
 
-        if asking.ident:
-            asking.join()
-        app = DramaApp(settings, *background)
+        asking.join()
+        count_cells_as(answers[0])
+        app = DramaApp(settings, answers[0].background)
         asyncio.run(_run_until_left(app, mouse=settings.mouse))
         code = app.return_code or 0
     leave_at_once_if_indexing(code)
