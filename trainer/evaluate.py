@@ -20,6 +20,7 @@ from drama_app.rank import fuse, group, measure_scale
 from drama_app.records import Document, Mode, Passage
 from drama_app.store import Candidate, Key, PassageStore
 from trainer.metrics import Interval, bootstrap, ndcg, recall, reciprocal_rank
+from trainer.set_folders import list_sets
 from trainer.set_languages import find_language, name_languages, read_stated
 from trainer.words import WordIndex
 
@@ -87,7 +88,7 @@ def find_sets(folder: Path) -> list[Path]:
     Raises:
         UsageError: There is none.
     """
-    if found := sorted(path.parent for path in folder.rglob("queries.jsonl")):
+    if found := list_sets(folder):
         return found
     raise UsageError(f"{folder}: no test set found (a folder with corpus.jsonl, queries.jsonl and qrels/test.tsv)")
 

@@ -15,6 +15,7 @@ from drama_app.chunk import cut, embedded_text
 from drama_app.errors import UsageError
 from trainer.evaluate import TestSet, cut_vectors, find_sets, read_set
 from trainer.metrics import Interval, ndcg, paired_bootstrap
+from trainer.set_folders import list_sets
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,7 +102,7 @@ def read_development(folder: Path, *, queries: int = QUERIES, passages: int = PA
     Raises:
         UsageError: A set is not as it should be.
     """
-    if not folder.is_dir() or next(folder.rglob("queries.jsonl"), None) is None:
+    if not list_sets(folder):
         return ()
     sets = ((each, each.name if each == folder else each.relative_to(folder).as_posix()) for each in find_sets(folder))
     return tuple(select(read_set(each, name=name, limit_queries=queries), passages=passages) for each, name in sets)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from drama_app.errors import UsageError
 from trainer.records import Passage, iterate_lines, text_id
+from trainer.set_folders import list_sets
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 """No evaluation set."""
@@ -19,7 +20,7 @@ def collect_ids(sets: Path) -> dict[str, str]:
         UsageError: There is no set, or a line is not JSON.
     """
     found: dict[str, str] = {}
-    folders = sorted(path.parent for path in sets.rglob("queries.jsonl"))
+    folders = list_sets(sets)
     if not folders:
         raise UsageError(f"{sets}: no test set found (a folder with corpus.jsonl and queries.jsonl)")
     for path in (folder / name for folder in folders for name in ("queries.jsonl", "corpus.jsonl")):

@@ -71,6 +71,8 @@ class RunFolder:
     done: dict[str, dict[str, Any]] = field(default_factory=dict)
     """What each finished stage left to tell."""
     created: float = 0.0
+    spent: dict[str, float] = field(default_factory=dict)
+    """Seconds of attempts at a stage that did not end; those of an attempt that was killed are lost."""
 
     @classmethod
     def begin(cls, path: Path, recipe: Recipe, inputs: Inputs) -> "RunFolder":
@@ -113,19 +115,21 @@ class RunFolder:
             known = {each.name for each in fields(Inputs)}
             inputs = Inputs(**{key: value for key, value in content["inputs"].items() if key in known})
             done, created, schema = dict(content["stages"]), float(content["created"]), content["schema"]
+            spent = dict(content.get("spent", {}))
         except FileNotFoundError:
             raise UsageError(f"{path}: holds no run (run.json is missing); begin one with --corpus and --out") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"{path / 'run.json'}: cannot be read ({error}); begin the run anew") from error
         if schema != _SCHEMA:
             raise UsageError(f"{path}: was written by another version of drama (schema {schema}, not {_SCHEMA})")
-        return cls(path, read_recipe(path / "recipe.toml"), inputs, done, created)
+        return cls(path, read_recipe(path / "recipe.toml"), inputs, done, created, spent)
 
     def save(self) -> None:
         """Write `run.json` whole or not at all."""
         content = {
             "schema": _SCHEMA, "name": self.recipe.name, "created": self.created, "seed": self.recipe.seed,
             "inputs": asdict(self.inputs), "versions": find_versions(), "stages": self.done,
+            "spent": self.spent,
         }  # fmt: skip
         written = self.path / "run.json.new"
         written.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
@@ -143,8 +147,17 @@ class RunFolder:
         for later in STAGES[STAGES.index(stage) :]:
             self.done.pop(later, None)
 
+    def spend(self, stage: str, seconds: float) -> None:
+        """Note the time of an attempt that did not end."""
+        self.spent[stage] = self.spent.get(stage, 0.0) + seconds
+        self.save()
+
     def finish(self, stage: str, seconds: float, figures: Mapping[str, Any]) -> None:
-        """Note that a stage is done; what later stages made of its older files no longer counts."""
+        """Note that a stage is done; what later stages made of its older files no longer counts.
+
+        Earlier attempts at it count with their seconds.
+        """
+        seconds += self.spent.pop(stage, 0.0)
         self.forget(stage)
         self.done[stage] = {"seconds": round(seconds, 1), "finished": round(time.time())} | dict(figures)
         self.save()

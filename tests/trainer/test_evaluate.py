@@ -8,6 +8,7 @@ import pytest
 from drama_app.errors import UsageError
 from trainer.cli import main
 from trainer.evaluate import as_json, evaluate_set, find_sets, read_set
+from trainer.overlap import collect_ids
 
 CORPUS = {"fox": "The quick red fox hunts.", "tax": "Income tax is due in May.", "sea": "The sea is deep blue."}
 QUERIES = {"q1": "red fox", "q2": "income tax in May", "q3": "never judged"}
@@ -52,6 +53,20 @@ def test_figures_are_those_of_a_real_search(sets):
         "ndcg10_high": 1.0, "recall10": 1.0, "mrr": 1.0, "queries": 2, "documents": 3, "passages": 3,
         "languages": ["en"],
     }  # fmt: skip
+
+
+def test_sets_behind_links_are_found_once(sets, tmp_path):
+    """A linked set counts, for measuring and for what must not be trained on; a link in a circle is no end."""
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "one").symlink_to(sets / "tiny", target_is_directory=True)
+    (linked / "circle").symlink_to(linked, target_is_directory=True)
+    (linked / "again").symlink_to(sets / "tiny" / "en", target_is_directory=True)
+
+    assert len(find_sets(linked)) == 1
+    assert len(collect_ids(linked)) == len(CORPUS) + len(QUERIES)
+    with pytest.raises(UsageError, match="no test set"):
+        find_sets(tmp_path / "nowhere")
 
 
 def test_wrong_ranking_scores_less(sets):

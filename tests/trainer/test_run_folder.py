@@ -31,6 +31,18 @@ def test_a_run_remembers_its_inputs_and_stages(tmp_path: Path):
     assert set(RunFolder.open(tmp_path / "run").done) == {"corpus"}
 
 
+def test_attempts_that_did_not_end_count_in_the_time_of_a_stage(tmp_path: Path):
+    """A stage that was stopped twice took the time of all three attempts; run once more it begins at nothing."""
+    run = RunFolder.begin(tmp_path / "run", Recipe(), Inputs())
+    run.spend("train", 60.0)
+    run.spend("train", 30.0)
+    opened = RunFolder.open(tmp_path / "run")
+    opened.finish("train", 10.0, {})
+    assert opened.done["train"]["seconds"] == 100.0
+    opened.finish("train", 10.0, {})
+    assert RunFolder.open(tmp_path / "run").done["train"]["seconds"] == 10.0
+
+
 def test_a_folder_that_holds_something_else_is_refused(tmp_path: Path):
     """A run begins in an empty folder only, and opens only what is a run."""
     (tmp_path / "letter.txt").write_text("dear")

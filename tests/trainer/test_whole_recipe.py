@@ -206,6 +206,7 @@ def test_a_run_goes_on_without_the_texts_that_it_has_read(finished, tmp_path, mo
     monkeypatch.setattr("trainer.stages.prune", fill)
     assert main(["--out", str(copy), "--resume"]) == 2
     assert "prune: [Errno 28] No space left on device; once that is mended go on with" in capsys.readouterr().err
+    assert RunFolder.open(copy).spent["prune"] > 0
     # A stage that is run again counts as not done from its start.
     monkeypatch.setattr("trainer.stages.mine", stop)
     assert main(["mine", str(copy)]) == 130

@@ -9,7 +9,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,8 @@ def run_stage(folder: RunFolder, name: str) -> None:
     start = time.monotonic()
     how = f"go on with: drama-train --out {shlex.quote(str(folder.path))} --resume"
     try:
-        figures: dict[str, Any] = getattr(stages, "build" if name == "corpus" else name)(folder, Narrator(name))
+        with _noting_time(folder, name, start):
+            figures: dict[str, Any] = getattr(stages, "build" if name == "corpus" else name)(folder, Narrator(name))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; {how}") from None
     except OSError as error:  # a full disk above all
@@ -142,6 +143,18 @@ def _at_work(folder: RunFolder) -> Iterator[None]:
         if not _is_helper():
             folder.save()
         yield
+
+
+@contextmanager
+def _noting_time(folder: RunFolder, name: str, start: float) -> Iterator[None]:
+    """Keeps how long an attempt took that does not end."""
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # a full disk is told by who meets it first
+            if not _is_helper():
+                folder.spend(name, time.monotonic() - start)
+        raise
 
 
 def _is_helper() -> bool:

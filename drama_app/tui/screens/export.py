@@ -21,7 +21,7 @@ from drama_app.tui.searching import attempt
 from drama_app.tui.widgets.key_line import KeyLine
 
 ENDINGS = {"json": ".json", "csv": ".csv", "markdown": ".md"}
-NAMES = {"json": "JSON", "csv": "CSV (a table)", "markdown": "Markdown (to read)"}
+NAMES = {"json": "JSON", "csv": "CSV table", "markdown": "Markdown"}
 
 
 class Choice(RadioButton):
@@ -55,6 +55,7 @@ class ExportScreen(ModalScreen[str | None]):
         & Static { height: auto; }
         & RadioSet { layout: horizontal; width: 1fr; height: auto; border: none; background: $surface; padding: 0; }
         & RadioButton { width: auto; background: $surface; padding: 0 1 0 0; }
+        & RadioSet:blur > RadioButton.-selected > .toggle--label { background: $surface; color: $foreground; }
         & Input { margin: 1 0 0 0; }
         & #wrong { color: $text-error; display: none; }
         &.-wrong #wrong { display: block; }

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from drama_app.tui.app import DramaApp
 
 STYLES = {"": "$foreground-muted", "busy": "$text-accent", "warning": "$text-warning bold", "error": "$text-error bold"}
-SCREENS_BY_KEY = "F2 to F5: screens"
+SCREENS_BY_KEY = "F2-F5: screens"
 """Said here where there is no row for the line that names them."""
 NARROW = 60  # columns: below, the number of documents and passages gives way to the state
 
