@@ -22,6 +22,8 @@ from typing import Self
 
 SIZE = (36, 120)  # rows, columns
 QUIT = b"\x11"
+WHO, ANSWER = b"\x1b[c", b"\x1b[1;2R\x1b[1;3R\x1b]11;rgb:1616/1717/1f1f\x1b\\\x1b[?62;22c"
+"""The program asks what the terminal is, and where its cursor stands."""
 STARTS = 7
 KEYS = "how do plants turn sunlight into sugar and why does it matter so much for us today "
 QUESTIONS = ["when was the castle built", "what is the capital", "how are passengers protected", "the treaty of peace"]
@@ -66,6 +68,8 @@ class Terminal:
             drawn = os.read(self._handle, 1 << 20)
         except OSError:
             return b""
+        if WHO in drawn and WHO not in self.seen:
+            self.press(ANSWER)  # as every terminal does
         self.seen += drawn
         return drawn
 
