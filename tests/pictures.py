@@ -29,7 +29,7 @@ async def take() -> None:
         await pilot.pause(2.0)
         save(app.export_screenshot(), "search")
         for key, name in (("f3", "library"), ("f4", "activity"), ("f5", "model"), ("f1", "help")):
-            await pilot.press(key)
+            await pilot.press(*(("f2", "tab") if name == "help" else ()), key)  # help over the hits
             await pilot.pause(1.0)
             save(app.export_screenshot(), name)
 
