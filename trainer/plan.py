@@ -138,6 +138,8 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
     reading = size.passages * size.tokens / (_ENCODED * (os.cpu_count() or 1))
     body = _count_body(config, recipe)
     pruning, training = _estimate_training(recipe, body, _count_table(config, recipe), size, measure() * _SHARE)
+    if config is not None and not hasattr(config, "kv_heads"):
+        pruning = 0.0  # an encoder loses layers and reads nothing
     shape = f"{body / 1e6:.0f} million weights" if body else "a network from the hub"
     stages = (
         PlannedStage(

@@ -86,7 +86,7 @@ class PruneRecipe:
     """From an LLM to a compact backbone. A shape of 0 keeps the backbone's."""
 
     method: str = "importance"
-    """"learned", "importance", "last-layers" or "none"."""
+    """"learned", "importance", "last-layers" (they go), "spaced-layers" (they stay) or "none"."""
     layers: int = 0
     heads: int = 0
     ffn_size: int = 0

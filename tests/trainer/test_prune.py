@@ -171,7 +171,7 @@ def test_what_is_held_out_is_never_drawn(documents, tmp_path):
     assert held_out == set(backwards.held_out[:, 0].tolist())  # whatever the order of the file
 
 
-@pytest.mark.parametrize("method", ["learned", "importance", "last-layers", "none"])
+@pytest.mark.parametrize("method", ["learned", "importance", "last-layers", "spaced-layers", "none"])
 def test_every_method_leaves_a_checkpoint_with_its_papers(method, backbone, passages, tmp_path):
     """The stage writes a network of the wanted shape that opens again, with its origin and its losses."""
     made = prune_backbone(
@@ -203,15 +203,21 @@ def test_the_last_layers_are_the_ones_removed(backbone, passages, tmp_path):
     assert len(opened.layers) == 1 and torch.equal(opened.layers[0].mlp.up_proj.weight, first)
 
 
-def test_an_embedder_that_reads_both_ways_loses_its_last_layers(backbone, passages, tmp_path):
-    """A BERT network is cut without a language model."""
-    config = BidirectionalConfig(vocab_size=40, hidden_size=8, layers=3, heads=2, ffn_size=8)
-    backbone = replace(backbone, network=build_network(config))
+@pytest.mark.parametrize(("method", "kept"), [("last-layers", (0, 1, 2)), ("spaced-layers", (0, 2, 5))])
+def test_an_embedder_that_reads_both_ways_loses_layers_by_their_place(method, kept, backbone, passages, tmp_path):
+    """A BERT network is cut without a language model: the first layers stay, or spaced ones up to the last."""
+    config = BidirectionalConfig(vocab_size=40, hidden_size=8, layers=6, heads=2, ffn_size=8)
+    whole = build_network(config)
+    before = [layer.state_dict() for layer in whole.layers]
 
-    made = prune_backbone(backbone, passages, PruneRecipe(method="last-layers", layers=2), tmp_path / "out", seed=0)
+    made = prune_backbone(
+        replace(backbone, network=whole), passages, PruneRecipe(method=method, layers=3), tmp_path / "out", seed=0
+    )
 
-    assert load_backbone(tmp_path / "out").config.layers == 2
-    assert made.metrics["shape"]["layers"] == 2
+    opened = load_backbone(tmp_path / "out")
+    assert (opened.config.layers, made.metrics["shape"]["layers"]) == (3, 3)
+    for layer, place in zip(opened.network.layers, kept, strict=True):
+        assert all(torch.equal(tensor, before[place][name]) for name, tensor in layer.state_dict().items())
 
 
 @pytest.mark.parametrize("killed_at", ["masks, step 2 of", "language model, step 2 of"])

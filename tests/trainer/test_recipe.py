@@ -20,9 +20,9 @@ def test_shipped_recipes_are_valid_and_survive_saving(path, tmp_path):
     assert read_recipe(tmp_path / "run" / "recipe.toml") == recipe
 
 
-def test_three_recipes_are_shipped():
-    """One for tests, one for a laptop, one for a GPU."""
-    assert [path.stem for path in SHIPPED] == ["adapt", "cpu", "gpu", "tiny"]
+def test_five_recipes_are_shipped():
+    """Two that begin with the present retriever, two with an LLM (a laptop, a GPU), one for tests."""
+    assert [path.stem for path in SHIPPED] == ["adapt", "cpu", "gpu", "half", "tiny"]
 
 
 def test_what_a_recipe_leaves_out_has_its_default(tmp_path):

@@ -300,3 +300,10 @@ def test_the_plan_comes_before_any_work(corpus, gguf, tiny, tmp_path, capsys):
     assert [line.split()[0] for line in lines] == [*STAGES[:-1], "together"]
     assert "160 passages" in lines[0]
     assert not (tmp_path / "run").exists()
+
+
+def test_half_needs_no_llm_and_no_language_model_in_its_plan(corpus, tmp_path, capsys):
+    """An encoder loses layers within seconds, whatever the recipe says of continuing an LLM."""
+    assert main(["--recipe", "half", "--corpus", str(corpus), "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert re.search(r"^prune +\d+ s +spaced-layers: 11 million", lines["prune"])

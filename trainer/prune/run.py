@@ -40,7 +40,7 @@ from trainer.prune.slicing import apply_masks, drop_layers, slice_network
 from trainer.recipe import PruneRecipe, describe
 from trainer.records import Passage, make_key, read_records
 
-METHODS = ("learned", "importance", "last-layers", "none")
+METHODS = ("learned", "importance", "last-layers", "spaced-layers", "none")
 _SHAPE = ("layers", "heads", "ffn_size", "hidden_size", "vocab_size")
 _LAYER_WINDOWS, _PART_WINDOWS = 4, 32
 """Windows on which layers and parts are measured."""
@@ -97,8 +97,10 @@ def check_prune(config: NetworkConfig, recipe: PruneRecipe) -> None:
     if recipe.method == "none":
         return
     inner = recipe.heads or recipe.ffn_size or recipe.hidden_size
-    if not isinstance(config, EncoderConfig) and (recipe.method != "last-layers" or inner):
-        raise UsageError("[prune] a BERT or XLM-R network loses layers only: method = 'last-layers', or 'none'")
+    if not isinstance(config, EncoderConfig) and (recipe.method not in ("last-layers", "spaced-layers") or inner):
+        raise UsageError(
+            "[prune] a BERT or XLM-R network loses layers only: method = 'last-layers', 'spaced-layers' or 'none'"
+        )
     for name in ("layers", "heads", "ffn_size", "hidden_size"):
         wanted, there = getattr(recipe, name), getattr(config, name)
         if wanted > there:
@@ -164,7 +166,7 @@ def _cut_network(
     if recipe.method == "none":
         return network, {}
     if not isinstance(network, Encoder):
-        return drop_layers(network, range(recipe.layers or network.config.layers)), {}
+        return drop_layers(network, choose_layers(network.config.layers, recipe)), {}
     corpus = _read_corpus(backbone.tokenizer, passages, recipe, languages, seed)
     stage = _Stage(
         recipe=recipe, out=out, key=key, report=report, corpus=corpus, tokenizer=backbone.tokenizer,
@@ -183,8 +185,9 @@ def measure_parts(network: Encoder, corpus: TokenRow, recipe: PruneRecipe, *, re
     importance = {}
     if "layers" in targets:
         importance["layers"] = torch.full((network.config.layers,), float(network.config.layers))
-        if recipe.method == "last-layers":
-            gone: Sequence[int] = range(network.config.layers - 1, targets["layers"] - 1, -1)
+        if recipe.method in ("last-layers", "spaced-layers"):
+            kept = choose_layers(network.config.layers, recipe)
+            gone: Sequence[int] = [layer for layer in range(network.config.layers) if layer not in kept]
         else:
             gone = rank_layers(network, windows[:_LAYER_WINDOWS], targets["layers"], report=report)
         for place, layer in enumerate(gone):
@@ -194,6 +197,18 @@ def measure_parts(network: Encoder, corpus: TokenRow, recipe: PruneRecipe, *, re
         report(f"measuring how much {', '.join(kinds)} matter")
         importance |= measure_importance(network, windows, kinds)
     return importance
+
+
+def choose_layers(layers: int, recipe: PruneRecipe) -> Sequence[int]:
+    """The layers that stay where their place decides: the first ones, or spaced ones from the first to the last.
+
+    Spaced ones keep the layer whose output a trained head reads, which an embedder needs and an LLM to be trained anew
+    does not.
+    """
+    left = recipe.layers or layers
+    if recipe.method == "spaced-layers" and left > 1:
+        return [round(place * (layers - 1) / (left - 1)) for place in range(left)]
+    return range(left)
 
 
 def find_targets(config: EncoderConfig, recipe: PruneRecipe) -> dict[str, int]:
