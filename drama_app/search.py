@@ -64,6 +64,10 @@ class Searcher:
     def __init__(
         self, manifest: Manifest, store: "Callable[[], PassageStore]", encoder: "Callable[[], Encoder]"
     ) -> None:
+        # LanceDB and ONNX Runtime are imported side by side, and either imports NumPy: under load one of them may meet it
+        # half imported and fail ("import numpy failed", once in some thousand cold searches).
+        import numpy  # noqa: F401, ICN001
+
         self._manifest = manifest
         self._store = store
         self._encoder = encoder

@@ -1,5 +1,7 @@
 """The steps of a search that need no real retriever: what is hidden, how far is looked, what is measured once."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +57,12 @@ def test_similar_documents_are_found_beside_one_under_way(library: Library, tmp_
     found = {hit.path.stem for hit in library.similar(tmp_path / "files" / "bees.txt").hits}
 
     assert found == {"otters", "ferrets"}
+
+
+def test_numpy_is_imported_before_threads_that_would_both_import_it() -> None:
+    """Opening store and encoder side by side cannot fail over a NumPy that is half imported."""
+    code = "import sys, drama_app.search as s; s.Searcher(None, None, None); assert 'numpy' in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 def test_the_same_search_twice_is_the_same(library: Library) -> None:
