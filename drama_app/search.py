@@ -64,9 +64,9 @@ class Searcher:
     def __init__(
         self, manifest: Manifest, store: "Callable[[], PassageStore]", encoder: "Callable[[], Encoder]"
     ) -> None:
-        # LanceDB and ONNX Runtime are imported side by side, and either imports NumPy: under load one of them may meet it
-        # half imported and fail ("import numpy failed", once in some thousand cold searches).
-        import numpy  # noqa: F401, ICN001
+        # LanceDB and ONNX Runtime are imported side by side and both import NumPy: under load one of them met it half
+        # imported and failed ("import numpy failed", seen once).
+        import numpy  # noqa: F401
 
         self._manifest = manifest
         self._store = store
