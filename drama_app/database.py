@@ -3,6 +3,7 @@
 Owns what a damaged or foreign file is answered with; it knows nothing of what the rows mean.
 """
 
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -71,7 +72,7 @@ class Database:
                 "run `drama-app purge` and index again"
             )
 
-        self._file = _identify(path)
+        self._file = path.stat()
 
     def check_place(self) -> None:
         """Makes sure that the file is still there: SQLite goes on reading a file that was deleted.
@@ -79,7 +80,11 @@ class Database:
         Raises:
             NoIndexError: it was deleted, or another one stands in its place.
         """
-        if _identify(self._path) != self._file:
+        try:
+            there = os.path.samestat(self._path.stat(), self._file)
+        except OSError:
+            there = False
+        if not there:
             raise NoIndexError(f"{self._path.parent} was deleted or replaced while it was open: start drama-app again")
 
     def close(self) -> None:
@@ -109,12 +114,3 @@ class Database:
     def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
         with self._lock:
             return self._connection.execute(sql, values).fetchall()
-
-
-def _identify(path: Path) -> tuple[int, int] | None:
-    """What tells a file from another one of the same name; None if there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino

@@ -52,8 +52,8 @@ class Answered(Message):
     error: str = ""
     quiet: bool = False
     """Nobody asked for it just now: the index changed, or more hits are added below."""
-    hint: str = ""
-    """Why nothing may have been found."""
+    why_nothing: str = ""
+    """A sentence, if something of what was asked cannot be met."""
 
 
 @dataclass

@@ -26,14 +26,14 @@ def run_app(settings: Settings) -> int:
     """Runs the app until the person leaves; returns the exit code."""
     gc.disable()  # until the first paint, see `DramaApp`: looking through what imports make is a tenth of the start
     with stderr_to_log(settings):
-        answers: list[Answers] = []
+        answers = [Answers()]  # if asking fails
         asking = threading.Thread(target=lambda: answers.append(ask_terminal()), name="asking")
         asking.start()  # while the imports run
         from drama_app.tui.app import DramaApp
 
         asking.join()
-        count_cells_as(answers[0])
-        app = DramaApp(settings, answers[0].background)
+        count_cells_as(answers[-1])
+        app = DramaApp(settings, answers[-1].background)
         asyncio.run(_run_until_left(app, mouse=settings.mouse))
         code = app.return_code or 0
     leave_at_once_if_indexing(code)

@@ -585,8 +585,10 @@ async def test_the_menu_does_what_its_keys_say(app: DramaApp, copied: list[str])
         options.highlighted = options.get_option_index("cite")
         await pilot.press("enter")
         await until(pilot, lambda: len(copied) == 2)
+        assert screen.hit.path.name in copied[1]
         await pilot.press("f8", "escape")
         await until(pilot, lambda: app.screen is screen)
+        assert len(copied) == 2
 
 
 async def test_export_writes_and_never_overwrites_silently(app: DramaApp, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class AskingScreen(HitActions):
         self.asked: Request | None = None
         """What waits for its answer."""
         self.similar = self.answered.similar
-        self.error = self.hint = ""
+        self.error = self.hint = self.why_nothing = ""
         self._number = 0
         self._turn = threading.Lock()
         self._debounce: Timer | None = None
@@ -105,15 +105,16 @@ class AskingScreen(HitActions):
             if library is None or get_current_worker().is_cancelled:
                 return
             results, error = searching.attempt(lambda: searching.search(library, request))
-            hint = "" if results is None or results.hits else searching.explain_nothing(library, request)
-        self.post_message(Answered(number, request, results, error, quiet, hint))
+            asked_in_vain = results is not None and not results.hits
+            why = searching.attempt(lambda: searching.explain_nothing(library, request))[0] if asked_in_vain else ""
+        self.post_message(Answered(number, request, results, error, quiet, why or ""))
 
     @on(Answered)
     def _show_answer(self, answer: Answered) -> None:
         if answer.number != self._number:
             return
         self.asked = None
-        self.error, self.hint = answer.error, answer.hint or self.hint
+        self.error, self.why_nothing = answer.error, answer.why_nothing
         results = answer.results
         if results is None:
             self.describe()
@@ -155,7 +156,7 @@ class AskingScreen(HitActions):
             self.update_preview()
 
     def _show_none(self) -> None:
-        self.results, self.answered, self.error = None, Request(), ""
+        self.results, self.answered, self.error, self.why_nothing = None, Request(), "", ""
         self.remove_class("-found", "-hopeless")
         self.result_list.show((), keep=False)
 

@@ -309,7 +309,7 @@ class SearchScreen(AskingScreen):
             results=self.results,
             searching=self.asked is not None,
             error=self.error or self.drama.trouble,
-            hint=self.hint,
+            hint=self.hint or self.why_nothing,
             chosen=len(self.result_list.chosen),
         )
 
