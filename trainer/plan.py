@@ -294,8 +294,12 @@ def _check_shape(config: NetworkConfig, recipe: Recipe) -> None:
     from trainer.prune.run import check_prune
 
     check_prune(config, recipe.prune)
-    width = config.output_size or recipe.prune.hidden_size or config.hidden_size
     train, export = recipe.train, recipe.export
+    if train.head and config.output_size:
+        raise UsageError("[train] 'head' is for a network that has none; this one has a head: leave the key out")
+    if train.head and not (train.embedding_weight or train.score_weight):
+        raise UsageError("[train] 'head' is fitted to a teacher: it needs 'embedding_weight' or 'score_weight'")
+    width = train.head or config.output_size or recipe.prune.hidden_size or config.hidden_size
     for name, widths in (("train", train.widths), ("export", export.widths), ("evaluate", recipe.evaluate.widths)):
         if wrong := [each for each in widths if not 0 < each <= width]:
             raise UsageError(f"[{name}] 'widths': {wrong[0]} cannot be cut from embeddings, which have {width}")

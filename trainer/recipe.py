@@ -142,6 +142,8 @@ class TrainRecipe:
     """Tokens, padding included, that pass through the network at a time."""
     keep_tokens: int = 16_384
     """Tokens whose activations are kept; what a batch has beyond is computed twice, which saves their memory."""
+    head: int = 0
+    """Width of a linear head for a network that has none, fitted to the teacher before the first step; 0 adds none."""
     embedding_weight: float = 0.0
     """Distillation: matching the teacher's embeddings."""
     score_weight: float = 0.0

@@ -155,6 +155,7 @@ def train(run: RunFolder, report: Report) -> Figures:
 
     from trainer.backbone import load_backbone
     from trainer.train.data import load_data
+    from trainer.train.head import HEAD, add_head
     from trainer.train.run import train as train_network
 
     with PartialState().main_process_first():
@@ -167,13 +168,16 @@ def train(run: RunFolder, report: Report) -> Figures:
         passage_prefix=run.recipe.train.passage_prefix or backbone.origin.passage_prefix,
         seed=run.recipe.seed + run.recipe.train.seed,
     )
+    data = load_data(
+        run.groups, run.training_passages, backbone.tokenizer, recipe, pad=backbone.origin.pad_token_id,
+        evaluation=_read_evaluation(run), teacher=_read_teacher(run, report),
+    )  # fmt: skip
+    if recipe.head:
+        with PartialState().main_process_first():  # the others read what the first has fitted
+            network = add_head(network, data, recipe, run.training / HEAD, report=report)
     origin = replace(
         backbone.origin, query_prefix=recipe.query_prefix, passage_prefix=recipe.passage_prefix,
         dims=recipe.widths or (network.config.dim,), max_tokens=min(512, network.config.max_tokens),
-    )  # fmt: skip
-    data = load_data(
-        run.groups, run.training_passages, backbone.tokenizer, recipe, pad=origin.pad_token_id,
-        evaluation=_read_evaluation(run), teacher=_read_teacher(run, report),
     )  # fmt: skip
     last: list[Progress] = []
 

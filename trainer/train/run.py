@@ -75,7 +75,7 @@ class _Run:
     """What changes from step to step."""
 
     network: Network
-    projector: nn.Linear | None
+    projector: nn.Module | None
     optimizer: torch.optim.AdamW
     sampler: Sampler
     watch: Watch
@@ -175,12 +175,14 @@ def _set_up(network: Network, data: TrainingData, recipe: TrainRecipe, workers: 
     )
 
 
-def _make_projector(width: int, teacher_width: int) -> nn.Linear:
-    """From the student's space to the teacher's, at first the identity.
+def _make_projector(width: int, teacher_width: int) -> nn.Module:
+    """From the student's space to the teacher's: the identity, and learned only where the teacher is wider or narrower.
 
-    A student cut out of its teacher is there already, and one of another make may as well settle in the teacher's own
-    coordinates, whose first ones hold the most: a random map would have to be learned and thrown away.
+    A student as wide as its teacher settles in the teacher's own coordinates, whose first ones hold the most: a map
+    that is thrown away would only let it stand off from the vectors that rank well.
     """
+    if width == teacher_width:
+        return nn.Identity()
     projector = nn.Linear(width, teacher_width)
     nn.init.eye_(projector.weight)
     nn.init.zeros_(projector.bias)

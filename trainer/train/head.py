@@ -1,0 +1,137 @@
+"""Owns the start of a distillation: a linear head, fitted in closed form, from what a network says to its teacher.
+
+Mean-pooled rows of an LLM hold much of what a text is about, in coordinates of their own. Ridge regression turns them
+into the teacher's before the first step, so that training mends a student and does not first look for the space.
+
+Shapes: N texts, H width of the pooled rows, T width of the teacher.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from drama_app.errors import UsageError
+from trainer.checkpoint import read_tensors
+from trainer.network import Network, change_network
+from trainer.recipe import TrainRecipe
+from trainer.train.data import TrainingData
+from trainer.train.step import pad_rows, plan_chunks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HEAD = "head.safetensors"
+
+_TEXTS = 3000
+"""Queries, and as many passages: some ten for each of 640 columns."""
+_HELD_OUT = 10
+"""One text in so many chooses the penalty."""
+_PENALTIES = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+"""Of the squared weights, as shares of the mean variance of a column."""
+_CHUNK = 4096
+"""Tokens that pass through the network at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class FittedHead:
+    """A linear map from unit pooled rows to the teacher's vectors, and how near it comes."""
+
+    weight: Tensor
+    """[T, H]"""
+    bias: Tensor
+    """[T]"""
+    cosine: float
+    """Mean over texts that were not fitted."""
+
+
+def add_head(
+    network: Network, data: TrainingData, recipe: TrainRecipe, path: Path, *,
+    report: Callable[[str], None] | None = None,
+) -> Network:  # fmt: skip
+    """The network with a head that starts as the best linear guess of the teacher's vectors.
+
+    Args:
+        network: Without a head.
+        data: With a teacher.
+        recipe: `head` is the width: the first so many of the teacher's dimensions.
+        path: File of the fitted head: read if it is there, so that a run which goes on starts from the same weights.
+        report: Told how near the head comes.
+
+    Raises:
+        UsageError: The teacher's vectors are narrower than the head.
+    """
+    assert data.teacher is not None  # the plan has seen to it
+    if recipe.head > (there := data.teacher.queries.shape[1]):
+        raise UsageError(f"[train] 'head' = {recipe.head}, but the teacher's vectors have {there} columns")
+    if path.is_file():
+        tensors = read_tensors(path)
+    else:
+        fitted = _fit_to_teacher(network, data, recipe)
+        if report:
+            report(f"a head fitted to the teacher: cosine {fitted.cosine:.3f} on texts left out, before any training")
+        tensors = {"weight": fitted.weight, "bias": fitted.bias}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        save_file({name: each.contiguous() for name, each in tensors.items()}, partial)
+        partial.replace(path)
+    changed = change_network(network, output_size=recipe.head)
+    changed.head.load_state_dict(tensors)
+    return changed
+
+
+def _fit_to_teacher(network: Network, data: TrainingData, recipe: TrainRecipe) -> FittedHead:
+    assert data.teacher is not None
+    chooser = np.random.default_rng([recipe.seed, 3])
+    groups, passages = (chooser.permutation(len(each))[:_TEXTS] for each in (data.queries, data.passages))
+    rows = [data.queries[int(row)] for row in groups] + [data.passages[int(row)] for row in passages]
+    wanted = np.concatenate([data.teacher.queries[data.lines[groups]], data.teacher.passages[passages]])
+    wanted = wanted[:, : recipe.head].astype(np.float32)
+    return fit_head(pool_texts(network, rows, data.pad), torch.from_numpy(wanted))
+
+
+@torch.no_grad()
+def pool_texts(network: Network, rows: "Sequence[NDArray[np.int32]]", pad: int) -> Tensor:
+    """Unit mean-pooled rows float32 [N, H] of token rows, on the CPU."""
+    device = next(network.parameters()).device
+    pooled = torch.zeros(len(rows), network.config.hidden_size)
+    for chunk in plan_chunks([len(row) for row in rows], _CHUNK):
+        vectors = network.embed(*pad_rows([rows[at] for at in chunk], pad, device))
+        pooled[chunk] = functional.normalize(vectors, dim=-1).cpu()
+    return pooled
+
+
+def fit_head(pooled: Tensor, wanted: Tensor) -> FittedHead:
+    """Ridge regression with the penalty that does best on a tenth of the texts.
+
+    Args:
+        pooled: Unit rows float32 [N, H].
+        wanted: The teacher's vectors float32 [N, T].
+    """
+    pooled, wanted = pooled.double(), wanted.double()
+    apart = torch.arange(len(pooled)) % _HELD_OUT == 0
+    best: FittedHead | None = None
+    for penalty in _PENALTIES:
+        weight, bias = _solve(pooled[~apart], wanted[~apart], penalty)
+        near = functional.cosine_similarity(pooled[apart] @ weight.T + bias, wanted[apart], dim=-1).mean().item()
+        if best is None or near > best.cosine:
+            best = FittedHead(weight.float(), bias.float(), near)
+    assert best is not None
+    return best
+
+
+def _solve(pooled: Tensor, wanted: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
+    """Weight [T, H] and bias [T] of least squared error with a penalty on the weight."""
+    middle, target = pooled.mean(0), wanted.mean(0)
+    centred = pooled - middle
+    products = centred.T @ centred  # [H, H]
+    ridge = penalty * products.diagonal().mean()
+    weight = torch.linalg.solve(products + ridge * torch.eye(len(products), dtype=products.dtype),
+                                centred.T @ (wanted - target)).T  # fmt: skip
+    return weight, target - weight @ middle
