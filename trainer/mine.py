@@ -8,7 +8,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +65,7 @@ class _Corpus:
     ranks: list[Ranks]
     """By language, the last for passages whose language is not known."""
     vectors: StoredVectors
+    """Of no passage, if no ranks are looked at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,9 @@ def _open_corpus(
         if places.setdefault(passage.id, len(places)) != len(languages):
             raise UsageError(f"{path}: passage {passage.id} comes twice; build the corpus again")
         languages.append(numbers.setdefault(passage.language, len(numbers)) if passage.language else -1)
-    vectors = encode_passages(encoder, path, work, report=report)
+    vectors: StoredVectors = np.zeros((0, encoder.dim), dtype=np.float16)
+    if recipe.depth:
+        vectors = encode_passages(encoder, path, work, report=report)
     known = np.array(languages, dtype=np.int64)
     sizes = [*np.bincount(known[known >= 0], minlength=len(numbers)).tolist(), len(languages)]
     return _Corpus(
@@ -177,6 +180,12 @@ def _join_queries(
 def _mine_block(
     block: list[_Wanted], encoder: "Encoder", corpus: _Corpus, recipe: MineRecipe, counts: MineReport
 ) -> Iterator[TrainingGroup]:
+    if not recipe.depth:
+        for wanted in block:
+            counts.groups += 1
+            counts.positives += len(wanted.own)
+            yield _write_group(wanted, corpus)
+        return
     vectors = np.asarray(encoder.encode_queries([each.query.text for each in block]), dtype=np.float32)
     scores, rows = search(vectors, corpus.vectors, recipe.depth, block=recipe.block)
     for place, wanted in enumerate(block):
@@ -210,16 +219,23 @@ def _make_group(
         answers = rows[: ranks.positives][near_enough].tolist()
         positives |= dict(zip(answers, scores[: ranks.positives][near_enough].tolist(), strict=True))
     negatives = _choose_negatives(positives, scores, rows, ranks, corpus.vectors, recipe, counts.passed_over)
-    query = wanted.query
-    spoken_by_positive = corpus.names[language]
-    crosses = query.language and spoken_by_positive and spoken_by_positive != query.language
-    return TrainingGroup(
-        query=query.text, kind=query.kind, source=query.source,
-        language=f"{query.language}>{spoken_by_positive}" if crosses else query.language or spoken_by_positive,
+    return replace(
+        _write_group(wanted, corpus),
         positives=tuple(corpus.ids[row] for row in positives),
         positive_scores=tuple(round(score, 4) for score in positives.values()),
         negatives=tuple(corpus.ids[row] for row in negatives),
         negative_scores=tuple(round(score, 4) for score in negatives.values()),
+    )
+
+
+def _write_group(wanted: _Wanted, corpus: _Corpus) -> TrainingGroup:
+    """A query and its own passages."""
+    query, spoken = wanted.query, corpus.names[int(corpus.languages[wanted.own[0]])]
+    crosses = query.language and spoken and spoken != query.language
+    return TrainingGroup(
+        query=query.text, kind=query.kind, source=query.source,
+        language=f"{query.language}>{spoken}" if crosses else query.language or spoken,
+        positives=tuple(corpus.ids[row] for row in wanted.own),
     )  # fmt: skip
 
 

@@ -76,7 +76,8 @@ class MineRecipe:
     round_trip: int = 20
     """A query's own passage must come back within this rank, or the query is left out; 0 takes any."""
     depth: int = 200
-    """Ranks that are looked at for all this."""
+    """Ranks that are looked at for all this; 0 searches nothing: each query keeps its own passage, which is all that a
+    training without hard negatives needs."""
     block: int = 8192
     """Passages scored at a time."""
 

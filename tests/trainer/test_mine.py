@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -182,3 +183,18 @@ def test_progress_is_told(tmp_path, no_scaling):
     _mine(tmp_path, passages, [_query(0, passages[0])], report=said.append)
     assert said == ["10 of 10 passages encoded", "1 of 1 queries, 1 groups"]
     assert json.loads((tmp_path / "work" / "passages.f16.json").read_text())["done"] is True
+
+
+def test_no_depth_searches_nothing(tmp_path):
+    """With a depth of 0 no text is encoded, and each query keeps its own passages without any negative."""
+    passages = [_passage(0), _passage(40, "de")]
+    encoder = Circle()
+    encoder.encode_passages = encoder.encode_queries = lambda texts: pytest.fail("a text was encoded")
+    queries = [_query(1, passages[0]), _query(2, passages[1])]
+
+    report, groups, _ = _mine(tmp_path, passages, queries, replace(RECIPE, depth=0), encoder)
+
+    assert (report.groups, report.positives, report.negatives) == (2, 2, 0)
+    assert [group.positives for group in groups] == [(passages[0].id,), (passages[1].id,)]
+    assert [group.language for group in groups] == ["en", "en>de"]
+    assert not any(group.negatives or group.positive_scores for group in groups)

@@ -165,7 +165,10 @@ def _cut_network(
     network: Network = backbone.network
     if recipe.method == "none":
         return network, {}
-    if not isinstance(network, Encoder):
+    placed = recipe.method in ("last-layers", "spaced-layers")
+    inner = recipe.heads or recipe.ffn_size or recipe.hidden_size
+    # Layers that go by their place, with no repair behind, need no language model to be measured: a minute or two.
+    if not isinstance(network, Encoder) or (placed and not inner and not recipe.continue_steps):
         return drop_layers(network, choose_layers(network.config.layers, recipe)), {}
     corpus = _read_corpus(backbone.tokenizer, passages, recipe, languages, seed)
     stage = _Stage(
