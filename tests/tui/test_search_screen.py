@@ -619,6 +619,23 @@ async def test_export_writes_and_never_overwrites_silently(app: DramaApp, tmp_pa
         assert 0 < len(target.with_suffix(".json").read_text()) < len(first)
 
 
+async def test_a_typed_ending_chooses_the_format(app: DramaApp, tmp_path: Path) -> None:
+    """A name that ends in .csv or .JSON is written as such, though Markdown was chosen; others change nothing."""
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await begin(app, pilot, "bread")
+        await pilot.press("tab", "x")
+        await layer(pilot, ExportScreen)
+        field = app.screen.query_one("#path", Input)
+        for name, wanted in (("hits.txt", "markdown"), ("hits.csv", "csv"), ("hits.JSON", "json"), ("hits", "json")):
+            field.value = str(tmp_path / name)
+            await until(pilot, lambda wanted=wanted: app.screen.format == wanted)
+            assert field.value == str(tmp_path / name)
+        field.value = str(tmp_path / "hits.csv")
+        await pilot.press("enter")
+        await until(pilot, lambda: app.screen is screen)
+        assert (tmp_path / "hits.csv").read_text(encoding="utf-8-sig").startswith("rank,path,title")
+
+
 # --- history -------------------------------------------------------------------------------------------------
 
 

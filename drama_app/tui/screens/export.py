@@ -108,8 +108,13 @@ class ExportScreen(ModalScreen[str | None]):
             field.value = str(path.with_suffix(ENDINGS[self.format]))
 
     @on(Input.Changed)
-    def _on_typed(self) -> None:
+    def _on_typed(self, event: Input.Changed) -> None:
+        """The format follows an ending that is typed: who writes `hits.csv` wants a table."""
         self.remove_class("-wrong", "-exists")
+        ending = Path(event.value).suffix.lower()
+        for choice in self.query(Choice):
+            if ENDINGS[str(choice.name)] == ending:
+                choice.value = True
 
     @on(Input.Submitted)
     @on(Button.Pressed, "#export")
