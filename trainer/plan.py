@@ -138,6 +138,8 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
     reading = size.passages * size.tokens / (_ENCODED * (os.cpu_count() or 1))
     body = _count_body(config, recipe)
     pruning, training = _estimate_training(recipe, body, _count_table(config, recipe), size, measure() * _SHARE)
+    distils = recipe.train.embedding_weight or recipe.train.score_weight
+    taught = reading if distils and not recipe.mine.depth else 0.0  # mining leaves the passages' vectors to the teacher
     if config is not None and not hasattr(config, "kv_heads"):
         pruning = 0.0  # an encoder loses layers and reads nothing
     shape = f"{body / 1e6:.0f} million weights" if body else "a network from the hub"
@@ -146,13 +148,11 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
             "corpus", f"about {size.passages:,} passages of {size.tokens:.0f} tokens", size.passages / 2000 + 1
         ),
         PlannedStage("augment", _describe_augment(recipe), _estimate_writing(run.inputs, recipe)),
-        PlannedStage(
-            "mine", "positives and hard negatives by the present retriever", reading + size.passages / 500 + 1
-        ),
+        _plan_mining(recipe, size, reading),
         PlannedStage(
             "prune", f"{recipe.prune.method}: {shape} beside the token table", pruning + 10 + _estimate_loading(run)
         ),
-        PlannedStage("train", f"{recipe.train.steps:,} steps of {recipe.train.batch:,} queries", training + 5),
+        PlannedStage("train", f"{recipe.train.steps:,} steps of {recipe.train.batch:,} queries", training + taught + 5),
         PlannedStage("export", "int8, held against float32 on the development sets", 20 + min(reading, 300)),
         PlannedStage("evaluate", "before and after", 20 + 2 * min(reading, 300)),
     )
@@ -161,6 +161,13 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
     plan = Plan(tuple(each for each in stages if each.name not in run.done), missing)
     _check_room(run.path, plan.disk)
     return plan
+
+
+def _plan_mining(recipe: Recipe, size: _Size, reading: float) -> PlannedStage:
+    if not recipe.mine.depth:
+        return PlannedStage("mine", "each query keeps its own passage, nothing is searched", size.passages / 5000 + 1)
+    what = "positives and hard negatives by the present retriever"
+    return PlannedStage("mine", what, reading + size.passages / 500 + 1)
 
 
 def _estimate_training(recipe: Recipe, body: float, table: float, size: _Size, flops: float) -> tuple[float, float]:
