@@ -38,6 +38,10 @@ CREATE TABLE IF NOT EXISTS names (  -- of the files that hold a document, folded
 """  # made where it is missing: indexes of this version without it are about
 
 
+IN_MEMORY = ":memory:"
+"""A path that SQLite keeps nowhere."""
+
+
 class Database:
     """One SQLite connection, usable from several threads: every call holds a lock."""
 
@@ -72,7 +76,7 @@ class Database:
                 "run `drama-app purge` and index again"
             )
 
-        self._file = path.stat()
+        self._file = None if str(path) == IN_MEMORY else path.stat()
 
     def check_place(self) -> None:
         """Makes sure that the file is still there: SQLite goes on reading a file that was deleted.
@@ -80,6 +84,8 @@ class Database:
         Raises:
             NoIndexError: it was deleted, or another one stands in its place.
         """
+        if self._file is None:
+            return
         try:
             there = os.path.samestat(self._path.stat(), self._file)
         except OSError:

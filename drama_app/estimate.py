@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from drama_app.config import Settings
+from drama_app.database import IN_MEMORY
 from drama_app.extract.kinds import CODE_SUFFIXES
 from drama_app.indexer import rules_for
 from drama_app.manifest import Manifest
@@ -77,7 +78,7 @@ def estimate(
     stop = stop or threading.Event()
     if manifest is not None:
         return _walk(manifest, settings, path, tell or (lambda _: None), stop)
-    known_nothing = Manifest(Path(":memory:"))  # SQLite keeps it nowhere: whoever decides against it leaves no trace
+    known_nothing = Manifest(Path(IN_MEMORY))  # kept nowhere: whoever decides against it leaves no trace
     try:
         return _walk(known_nothing, settings, path, tell or (lambda _: None), stop)
     finally:

@@ -311,6 +311,18 @@ def is_hopeless(fused: Sequence[Fused], keywords: Sequence[Candidate], scale: Sc
     return nearness < _HOPELESS_NEARNESS and deviations < _HOPELESS_DEVIATIONS
 
 
+def find_missing_phrase(results: Results) -> str:
+    """The first quoted phrase of the query, folded, that no hit holds in name, title, heading or text; "" if none."""
+    for phrase in parse_query(results.query).phrases if results.mode != "meaning" else ():
+        pattern = _whole_words(phrase)
+        told = (
+            f"{hit.path.name} {hit.title} {each.heading} {each.text}" for hit in results.hits for each in hit.passages
+        )
+        if not any(pattern.search(" ".join(fold(text).split())) for text in told):
+            return phrase
+    return ""
+
+
 def count_likely(results: Results) -> int:
     """How many of the hits, from the first, are not far less likely than the best; the rest is not to be hidden."""
     if results.nothing_good_enough or results.mode == "keywords":

@@ -35,6 +35,8 @@ class Situation:
     hint: str = ""
     """A sentence about what was typed."""
     chosen: int = 0
+    missing_phrase: str = ""
+    """Quoted in the query, and in no hit."""
 
 
 def describe_state(now: Situation) -> Content:
@@ -79,8 +81,10 @@ def _describe_indexing(now: Situation) -> str:
 
 def describe_notice(now: Situation) -> str:
     """Returns the line above hits that are likely no answers; "" if they may be."""
-    if now.results is None or not now.results.hits or not now.results.nothing_good_enough or now.request.is_empty:
+    if now.results is None or not now.results.hits or now.request.is_empty:
         return ""
+    if not now.results.nothing_good_enough:
+        return f'No passage holds "{now.missing_phrase}"; what is near it:' if now.missing_phrase else ""
     misses = "nearest miss" if len(now.results.hits) == 1 else "nearest misses"
     return f"Nothing good enough; {misses} below. Try: {', or '.join(_suggest(now))}"
 

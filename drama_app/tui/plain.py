@@ -45,6 +45,7 @@ FOLDER = r"(?P<folder>[~/.\\].*|[A-Za-z]:[\\/].*)"
 """A folder begins like a path: `in Berlin` and `add sugar` are questions."""
 COMMANDS: tuple[tuple[str, str], ...] = (
     (r"(?P<act>open|text|why|similar)\s+(?P<number>\d{1,4})", "on_hit"),
+    (r"(?P<number>\d{1,2})", "on_number"),
     (r"more", "more"),
     (r"mode\s+(?P<mode>meaning|keywords|both|fused)", "choose_mode"),
     (rf"(?P<key>in)\s+{FOLDER}", "filter"),
@@ -56,7 +57,7 @@ COMMANDS: tuple[tuple[str, str], ...] = (
     (r"update", "update"),
     (r"status", "status"),
     (r"help|\?", "help"),
-    (r"quit|exit", "quit"),
+    (r"quit|exit|q", "quit"),
 )
 ESCAPE = "search "
 """Before words that are a command: `search more`. `search engines` is a question as it stands."""
@@ -158,6 +159,14 @@ class Dialogue:
             "similar": self._find_similar,
         }
         acts[act.lower()](int(number), hits[int(number) - 1])
+
+    def _on_number(self, number: str) -> None:
+        """A number alone is the text of that result; where there is none of it, it is a question."""
+        shown = self._results is not None and 1 <= int(number) <= self._told
+        if shown:
+            self._on_hit("text", number)
+        else:
+            self._ask_for(number)
 
     def _open_hit(self, _: int, hit: Hit) -> None:
         self._say(open_file(hit.path, hit.passages[0].page if hit.passages else None) + ".")

@@ -36,7 +36,7 @@ class AskingScreen(HitActions):
         self.asked: Request | None = None
         """What waits for its answer."""
         self.similar = self.answered.similar
-        self.error = self.hint = self.why_nothing = ""
+        self.error = self.hint = self.why_nothing = self.missing_phrase = ""
         self._number = 0
         self._turn = threading.Lock()
         self._debounce: Timer | None = None
@@ -46,6 +46,11 @@ class AskingScreen(HitActions):
 
     def describe(self) -> None:
         """Says where things stand; the screen knows how."""
+
+    def used(self) -> None:
+        """As for every hit; but what was similar to a file was no query, and is not kept as one."""
+        if self.answered.similar is None:
+            super().used()
 
     @property
     def is_waiting(self) -> bool:
@@ -119,12 +124,14 @@ class AskingScreen(HitActions):
         if results is None:
             self.describe()
             return
-        from drama_app.rank import count_likely
+        from drama_app.rank import count_likely, find_missing_phrase
 
         before, self.answered, self.results = self.answered, answer.request, results
         keep = (before.query, before.similar) == (answer.request.query, answer.request.similar)
         self.set_class(bool(results.hits), "-found")
-        self.set_class(bool(results.hits) and results.nothing_good_enough, "-hopeless")
+        self.missing_phrase = "" if answer.request.similar else find_missing_phrase(results)
+        doubtful = results.nothing_good_enough or bool(self.missing_phrase)
+        self.set_class(bool(results.hits) and doubtful, "-hopeless")
         likely = count_likely(results)
         self.result_list.show(results.hits, likely=likely, faded=results.nothing_good_enough, keep=keep)
         self.describe()

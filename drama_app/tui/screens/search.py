@@ -61,8 +61,9 @@ class SearchScreen(AskingScreen):
     DEFAULT_CSS = """
     SearchScreen {
         & > #state { height: 1; color: $text-muted; padding: 0 2; text-wrap: nowrap; text-overflow: ellipsis; }
-        & > #notice { height: 1; padding: 0 2; color: $text-warning; text-style: bold; display: none;
-            text-wrap: nowrap; text-overflow: ellipsis; }
+        & > #notice {
+            height: auto; max-height: 2; padding: 0 2; color: $text-warning; text-style: bold; display: none;
+        }
         &.-hopeless > #notice { display: block; }
         & > #panes { layout: horizontal; height: 1fr; display: none; }
         & > #nothing { height: 1fr; padding: 1 4; }
@@ -294,7 +295,7 @@ class SearchScreen(AskingScreen):
         """Says where things stand."""
         now = self._situation()
         self.query_one("#state", Static).update(describe_state(now), layout=False)
-        self.query_one("#notice", Static).update(clean_for_terminal(describe_notice(now)), layout=False)
+        self.query_one("#notice", Static).update(clean_for_terminal(describe_notice(now)))
         if not self.has_class("-found"):
             recent = tuple(self.drama.ui.history[::-1])
             self.query_one("#nothing > Static", Static).update(describe_nothing(now, recent))
@@ -311,6 +312,7 @@ class SearchScreen(AskingScreen):
             error=self.error or self.drama.trouble,
             hint=self.hint or self.why_nothing,
             chosen=len(self.result_list.chosen),
+            missing_phrase=self.missing_phrase,
         )
 
     @on(ResultList.ChoiceChanged)

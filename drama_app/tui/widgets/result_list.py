@@ -28,6 +28,7 @@ class ResultList(ScrollView, can_focus=True, inherit_bindings=False):
     """Documents that were found, best first. Keys are the screen's, since the query keeps the focus."""
 
     ALLOW_SELECT = False
+    FOCUS_ON_CLICK = False  # who clicks a hit and types on goes on with the query: here letters are actions
     BINDINGS: ClassVar[list[BindingType]] = []
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "result-list--title",
@@ -96,8 +97,11 @@ class ResultList(ScrollView, can_focus=True, inherit_bindings=False):
         return self.hits[self.cursor] if self.cursor is not None and self.cursor < len(self.hits) else None
 
     def show(self, hits: tuple[Hit, ...], *, likely: int | None = None, faded: bool = False, keep: bool = True) -> None:
-        """Shows other hits, a rule below the first `likely`; with `keep` cursor and line stay with their document."""
-        before = self.selected
+        """Shows other hits, a rule below the first `likely`; with `keep` cursor and line stay with their document.
+
+        At the top of the list nobody has gone anywhere yet: there a better hit that comes in is shown, not passed by.
+        """
+        before = self.selected if self.cursor or self.scroll_offset.y else None
         line = self._top_of(self.cursor or 0) - self.scroll_offset.y
         self.hits, self.likely = hits, len(hits) if likely is None else likely
         self.set_class(faded, "-faded")
