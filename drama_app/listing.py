@@ -54,13 +54,13 @@ def show_results(results: Results, *, links: bool, explain: bool, passages: int 
     if not results.hits:
         yield Text("nothing found")
         return
-    if results.nothing_good_enough:
-        yield Text("nothing good enough; nearest miss:" if len(results.hits) == 1 else
-                   "nothing good enough; nearest misses:", NAME)  # fmt: skip
     from drama_app.rank import count_likely, find_missing_phrase
 
-    if not results.nothing_good_enough and (phrase := find_missing_phrase(results)):
+    if phrase := find_missing_phrase(results):
         yield Text(f'no passage holds "{clean_for_terminal(phrase)}"; what is near it:', NAME)
+    elif results.nothing_good_enough:
+        yield Text("nothing good enough; nearest miss:" if len(results.hits) == 1 else
+                   "nothing good enough; nearest misses:", NAME)  # fmt: skip
     indent, likely = len(str(len(results.hits))) + 2, count_likely(results)
     for rank, hit in enumerate(results.hits, 1):
         if rank > 1:

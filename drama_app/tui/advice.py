@@ -83,8 +83,10 @@ def describe_notice(now: Situation) -> str:
     """Returns the line above hits that are likely no answers; "" if they may be."""
     if now.results is None or not now.results.hits or now.request.is_empty:
         return ""
+    if now.missing_phrase:
+        return f'No passage holds "{now.missing_phrase}"; what is near it:'
     if not now.results.nothing_good_enough:
-        return f'No passage holds "{now.missing_phrase}"; what is near it:' if now.missing_phrase else ""
+        return ""
     misses = "nearest miss" if len(now.results.hits) == 1 else "nearest misses"
     return f"Nothing good enough; {misses} below. Try: {', or '.join(_suggest(now))}"
 

@@ -13,6 +13,14 @@ from drama_app.tui.themes import THEMES
 from drama_app.tui.widgets.key_line import name_key
 from drama_app.tui.widgets.navigation import SCREENS
 
+ELSEWHERE = (
+    ("Add a folder", "library", "add"),
+    ("Bring all folders up to date", "library", "sync"),
+    ("Pause or resume indexing", "activity", "pause"),
+    ("Read all failed files again", "activity", "retry_all"),
+)
+"""Title, screen and action of what people look for wherever they are."""
+
 
 def list_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
     """Yields the commands for `screen`, over which the palette will lie."""
@@ -30,6 +38,9 @@ def list_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]
         act = partial(app.call_later, partial(_act, app, binding.action, node))
         title = titles.get(str(binding.id), binding.description)
         yield SystemCommand(title, f"key {', '.join(dict.fromkeys(keys[action]))}", act)
+    for title, mode, name in ELSEWHERE:
+        if app.current_mode != mode:
+            yield SystemCommand(title, f"in {SCREENS[mode][1]}", partial(app.call_later, partial(_go, app, mode, name)))
     for name, (_, title) in SCREENS.items():
         yield SystemCommand(f"Go to {title}", "screen", partial(app.run_action, f"app.show_mode('{name}')"))
     for name in THEMES:
@@ -38,6 +49,11 @@ def list_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]
 
 async def _act(app: App[Any], action: str, node: DOMNode) -> None:
     await app.run_action(action, default_namespace=node)
+
+
+async def _go(app: App[Any], mode: str, action: str) -> None:
+    await app.run_action(f"app.show_mode('{mode}')")
+    app.call_after_refresh(lambda: app.screen.run_action(action))
 
 
 def _wear(app: App[Any], theme: str) -> None:

@@ -17,7 +17,7 @@ text 2: read the passage with what stands before and after it.
 why 2: say how it was found.
 similar 2: find passages like it.
 These change what is searched:
-A number alone: the text of that result.
+1: the text of result 1; so with any number.
 more: the next results.
 mode meaning, mode keywords or mode both: what counts.
 in FOLDER, type pdf, lang de, since 2024-01-01, until 2024-12: only such files.
@@ -26,7 +26,7 @@ add FOLDER: index a folder.
 update: look for changed files.
 status: what is indexed.
 search WORDS: search, even if the words are a command.
-quit, or q: leave."""
+quit or q: leave."""
 
 
 def greet(status: Status | None) -> str:

@@ -1,6 +1,7 @@
 """Fusion, exact matches, grouping and "nothing good enough"."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from drama_app.rank import (
     cosines_of,
     count_likely,
     find_exact,
+    find_missing_phrase,
     fuse,
     group,
     is_hopeless,
@@ -259,3 +261,16 @@ def test_what_was_put_first_is_likely_and_makes_nothing_else_unlikely():
     exact, named = Score("keywords", 9.0, 1, 22.0), Score("file name", 1.0, 1, 20.0)
 
     assert count_likely(_results((_near(4.0), exact), (_near(0.1), named), (_near(3.5),), (_near(2.0),))) == 3
+
+
+def test_a_quoted_phrase_that_no_hit_holds_is_named():
+    """Folded text, title, heading and name count; by meaning alone quotes ask for nothing."""
+    results = _results((_near(1.0),))
+    passage = replace(results.hits[0].passages[0], text="The  Notice\nPeriod is three months.", heading="Leaving early")
+    held = replace(results, hits=(replace(results.hits[0], passages=(passage,), title="Tenancy law"),))
+
+    assert find_missing_phrase(replace(held, query='how long is the "notice period"')) == ""
+    assert find_missing_phrase(replace(held, query='"leaving early" "tenancy law"')) == ""
+    assert find_missing_phrase(replace(held, query='"notice" "period is four"')) == "period is four"
+    assert find_missing_phrase(replace(held, query='"four months"', mode="meaning")) == ""
+    assert find_missing_phrase(replace(held, query="four months")) == ""

@@ -223,6 +223,15 @@ def test_help_names_only_commands_that_work(filled: Settings) -> None:
                 assert _find_command(command), command
 
 
+def test_a_number_alone_is_the_text_of_that_result(filled: Settings) -> None:
+    """After a search `1` reads the first result; before one, and beyond what was told, it is a question; `q` leaves."""
+    _, asked, found, read, more, _ = talk(filled, "1", "bread", "1", "99", "q")
+
+    assert "result" in asked or "ound" in asked
+    assert read.strip() and read != found and "1." in found
+    assert "99" not in more.partition("\n")[0] or "result" in more
+
+
 def test_status_and_nothing_before_the_first_search(filled: Settings) -> None:
     """`status` lists the counts; commands on results ask for a question first; empty lines are passed over."""
     _, empty, status, more, *_ = talk(filled, "", "status", "more")

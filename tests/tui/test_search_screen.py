@@ -225,6 +225,41 @@ async def test_a_changed_index_refreshes_quietly(app: DramaApp, tmp_path: Path) 
         assert screen.result_list.cursor * screen.result_list.row_height - screen.result_list.scroll_offset.y == line
 
 
+async def test_a_better_hit_comes_to_the_top_of_who_has_not_moved(app: DramaApp, tmp_path: Path) -> None:
+    """While nobody has moved, a new best hit is the first in sight and the one at the cursor."""
+    async with app.run_test(size=(80, 24)) as pilot:
+        screen = await begin(app, pilot, "a blue elephant lives in the old town hall")
+        new = tmp_path / "new"
+        new.mkdir()
+        (new / "elephant.txt").write_text("A blue elephant lives in the old town hall.\n")
+        app.library.add_root(new)
+        app.post_message(SyncEnded(app.library.sync()))
+        await until(pilot, lambda: screen.hit is not None and screen.hit.path.name == "elephant.txt")
+
+        assert screen.result_list.cursor == 0 and screen.result_list.scroll_offset.y == 0
+
+
+async def test_a_click_leaves_the_focus_in_the_query(app: DramaApp) -> None:
+    """Who clicks a hit and types on goes on with the query; no letter becomes an action."""
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await begin(app, pilot, "bread")
+        await pilot.click("ResultList", offset=(10, screen.result_list.row_height + 1))
+        await until(pilot, lambda: screen.result_list.cursor == 1)
+        await pilot.press("x", "e")
+        assert app.screen is screen and screen.bar.input.value == "breadxe"
+
+
+async def test_a_phrase_that_stands_nowhere_is_told(app: DramaApp) -> None:
+    """Quotes insist on words: where no hit holds them the screen says so, above what is near."""
+    async with app.run_test(size=(100, 30)) as pilot:
+        screen = await begin(app, pilot, '"bread of the moon"')
+        assert 'No passage holds "bread of the moon"' in shown(screen, "#notice")
+        assert screen.query_one("#notice").display
+        screen.bar.input.value = "bread"
+        await settle(pilot, screen, "bread")
+        assert not screen.query_one("#notice").display
+
+
 async def test_a_sync_that_changed_nothing_asks_nothing(app: DramaApp) -> None:
     """An index at rest is not searched again and again."""
     async with app.run_test(size=(120, 36)) as pilot:
@@ -566,6 +601,8 @@ async def test_similar_documents_and_the_way_back(app: DramaApp, files: Path) ->
         await until(pilot, lambda: screen.answered.similar is not None and screen.asked is None)
         assert "similar to tea.txt" in shown(screen, "ChipRow")
         assert screen.result_list.hits and all(hit.path.name != "tea.txt" for hit in screen.result_list.hits)
+        screen.used()
+        assert not any("tea.txt" in query for query in app.ui.history)  # it was no query
         await pilot.press("escape")
         await settle(pilot, screen, "bread")
         assert not screen.query_one("FilterBar").display

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from drama_app.tui.app import DramaApp
 from drama_app.tui.filtering import Chip
 from drama_app.tui.palette import list_commands
+from drama_app.tui.screens.add_folder import AddFolderScreen
 from drama_app.tui.screens.export import Choice, ExportScreen
 from drama_app.tui.screens.help import HelpScreen, KeyGroup, list_keys
 from drama_app.tui.widgets.search_bar import ModeBadge
@@ -57,6 +58,16 @@ async def test_at_24_rows_the_other_screens_are_named(app: DramaApp) -> None:
         await until(pilot, lambda: str(screen.query_one(StatusLine).render()).endswith(SCREENS_BY_KEY))
         await pilot.resize_terminal(80, 40)
         await until(pilot, lambda: SCREENS_BY_KEY not in str(screen.query_one(StatusLine).render()))
+
+
+async def test_the_palette_reaches_other_screens(app: DramaApp) -> None:
+    """What people look for wherever they are is offered on the search screen, goes to its screen and acts there."""
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: app.status is not None)
+        commands = {command.title: command for command in list_commands(app, app.screen)}
+        assert {"Add a folder", "Bring all folders up to date", "Read all failed files again"} <= commands.keys()
+        commands["Add a folder"].callback()
+        await layer(pilot, AddFolderScreen)
 
 
 async def test_the_palette_lists_each_action_once_with_all_its_keys(app: DramaApp) -> None:
