@@ -8,9 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from drama_app.errors import RetrieverError
+from drama_app.errors import RetrieverError, UsageError
 from drama_app.retriever import DESCRIPTION
 from trainer.network import NetworkConfig
+from trainer.recipe import Recipe
 
 _FAMILIES = ("llama", "qwen3", "gemma3")
 
@@ -75,3 +76,29 @@ def _make_config(fields: Mapping[str, Any], architecture: str) -> NetworkConfig:
         head_dim=read("attention.key_length", hidden // heads), ffn_size=read("feed_forward_length"),
         max_tokens=read("context_length", 2048),
     )  # fmt: skip
+
+
+def check_shape(config: NetworkConfig, recipe: Recipe) -> None:
+    """See that a network can become what a recipe says.
+
+    Raises:
+        UsageError: It is too small for it; the sentence names the key.
+    """
+    from trainer.prune.run import check_prune
+
+    check_prune(config, recipe.prune)
+    train, export = recipe.train, recipe.export
+    if train.head and config.output_size:
+        raise UsageError("[train] 'head' is for a network that has none; this one has a head: leave the key out")
+    width = train.head or config.output_size or recipe.prune.hidden_size or config.hidden_size
+    for name, widths in (("train", train.widths), ("export", export.widths), ("evaluate", recipe.evaluate.widths)):
+        if wrong := [each for each in widths if not 0 < each <= width]:
+            raise UsageError(f"[{name}] 'widths': {wrong[0]} cannot be cut from embeddings, which have {width}")
+    offered = export.widths or train.widths or (width,)
+    if export.default_width and export.default_width not in offered:
+        raise UsageError(f"[export] 'default_width' must be one of {', '.join(map(str, offered))}")
+    for name in ("query_tokens", "passage_tokens"):
+        if getattr(train, name) > config.max_tokens:
+            raise UsageError(
+                f"[train] '{name}' = {getattr(train, name)}, but the backbone reads {config.max_tokens} tokens"
+            )

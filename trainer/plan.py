@@ -19,7 +19,7 @@ from drama_app.ruler import estimate_tokens
 from trainer.augment.ledger import format_time
 from trainer.augment.prompts import STYLES, match_language, read_query_prompts
 from trainer.network import NetworkConfig
-from trainer.outline import read_outline
+from trainer.outline import check_shape, read_outline
 from trainer.recipe import Recipe
 from trainer.records import iterate_lines
 from trainer.run_folder import OWN_INDEX, Inputs, RunFolder
@@ -117,7 +117,7 @@ def check(run: RunFolder) -> NetworkConfig | None:
         return open_checkpoint(run.backbone).config
     config = read_outline(name_source(run), weights=Path(inputs.weights) if inputs.weights else None)
     if config is not None:
-        _check_shape(config, recipe)
+        check_shape(config, recipe)
     return config
 
 
@@ -156,18 +156,19 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
         PlannedStage("export", "int8, held against float32 on the development sets", 20 + min(reading, 300)),
         PlannedStage("evaluate", "before and after", 20 + 2 * min(reading, 300)),
     )
-    there = sum(each.stat().st_size for each in run.path.rglob("*") if each.is_file())
-    missing = max(0, _estimate_disk(size, body, config, recipe) - there)
+    missing = _estimate_disk(size, body, config, recipe)
+    missing = max(0, missing - sum(each.stat().st_size for each in run.path.rglob("*") if each.is_file()))
     plan = Plan(tuple(each for each in stages if each.name not in run.done), missing)
     _check_room(run.path, plan.disk)
     return plan
 
 
 def _plan_mining(recipe: Recipe, size: _Size, reading: float) -> PlannedStage:
-    if not recipe.mine.depth:
-        return PlannedStage("mine", "each query keeps its own passage, nothing is searched", size.passages / 5000 + 1)
-    what = "positives and hard negatives by the present retriever"
-    return PlannedStage("mine", what, reading + size.passages / 500 + 1)
+    if recipe.mine.depth:
+        what, seconds = "positives and hard negatives by the present retriever", reading + size.passages / 500
+    else:
+        what, seconds = "each query keeps its own passage, nothing is searched", size.passages / 5000
+    return PlannedStage("mine", what, seconds + 1)
 
 
 def _estimate_training(recipe: Recipe, body: float, table: float, size: _Size, flops: float) -> tuple[float, float]:
@@ -295,29 +296,6 @@ def _check_llm(run: RunFolder) -> None:
         )
     if inputs.llm_url or not Path(inputs.local_llm).is_dir():
         open_llm(run).close()  # tells a file that is cut short, an encoder, an endpoint that is not there
-
-
-def _check_shape(config: NetworkConfig, recipe: Recipe) -> None:
-    from trainer.prune.run import check_prune
-
-    check_prune(config, recipe.prune)
-    train, export = recipe.train, recipe.export
-    if train.head and config.output_size:
-        raise UsageError("[train] 'head' is for a network that has none; this one has a head: leave the key out")
-    if train.head and not (train.embedding_weight or train.score_weight):
-        raise UsageError("[train] 'head' is fitted to a teacher: it needs 'embedding_weight' or 'score_weight'")
-    width = train.head or config.output_size or recipe.prune.hidden_size or config.hidden_size
-    for name, widths in (("train", train.widths), ("export", export.widths), ("evaluate", recipe.evaluate.widths)):
-        if wrong := [each for each in widths if not 0 < each <= width]:
-            raise UsageError(f"[{name}] 'widths': {wrong[0]} cannot be cut from embeddings, which have {width}")
-    offered = export.widths or train.widths or (width,)
-    if export.default_width and export.default_width not in offered:
-        raise UsageError(f"[export] 'default_width' must be one of {', '.join(map(str, offered))}")
-    for name in ("query_tokens", "passage_tokens"):
-        if getattr(train, name) > config.max_tokens:
-            raise UsageError(
-                f"[train] '{name}' = {getattr(train, name)}, but the backbone reads {config.max_tokens} tokens"
-            )
 
 
 def _measure_corpus(names: Sequence[str]) -> _Size:

@@ -169,6 +169,8 @@ class TrainRecipe:
         _require(self.learning_rate > 0, "learning_rate", "must be above 0")
         _require(0 <= self.same_language <= 1, "same_language", "must be from 0 to 1")
         _require(0 <= self.start_share < 1, "start_share", "must be 0 or more and below 1")
+        taught = self.embedding_weight or self.score_weight
+        _require(not self.head or bool(taught), "head", "needs a teacher: 'embedding_weight' or 'score_weight'")
         alike = len(self.width_weights) in (0, len(self.widths))
         _require(alike, "width_weights", "needs one weight for each of 'widths'")
 

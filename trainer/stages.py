@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from trainer.augment.llm import Generator
     from trainer.backbone import Backbone
     from trainer.network import Network
-    from trainer.train.data import TeacherVectors
+    from trainer.recipe import TrainRecipe
+    from trainer.train.data import TeacherVectors, TrainingData
     from trainer.train.run import Progress
 
 Report = Callable[[str], None]
@@ -155,13 +156,11 @@ def train(run: RunFolder, report: Report) -> Figures:
 
     from trainer.backbone import load_backbone
     from trainer.train.data import load_data
-    from trainer.train.head import HEAD, add_head
     from trainer.train.run import train as train_network
 
     with PartialState().main_process_first():
         _remove_other_training(run, report)
     backbone = load_backbone(run.backbone)
-    network = prepare_network(backbone, rounded=run.recipe.train.freeze_tokens, bits=run.recipe.export.table_bits)
     recipe = replace(
         run.recipe.train,
         query_prefix=run.recipe.train.query_prefix or backbone.origin.query_prefix,
@@ -172,9 +171,7 @@ def train(run: RunFolder, report: Report) -> Figures:
         run.groups, run.training_passages, backbone.tokenizer, recipe, pad=backbone.origin.pad_token_id,
         evaluation=_read_evaluation(run), teacher=_read_teacher(run, report),
     )  # fmt: skip
-    if recipe.head:
-        with PartialState().main_process_first():  # the others read what the first has fitted
-            network = add_head(network, data, recipe, run.training / HEAD, report=report)
+    network = _start_network(run, backbone, data, recipe, report)
     origin = replace(
         backbone.origin, query_prefix=recipe.query_prefix, passage_prefix=recipe.passage_prefix,
         dims=recipe.widths or (network.config.dim,), max_tokens=min(512, network.config.max_tokens),
@@ -190,6 +187,21 @@ def train(run: RunFolder, report: Report) -> Figures:
     )
     parameters = sum(each.numel() for each in network.parameters())
     return {"steps": checkpoint.step, "parameters": parameters} | (_summarise(last[0]) if last else {})
+
+
+def _start_network(
+    run: RunFolder, backbone: "Backbone", data: "TrainingData", recipe: "TrainRecipe", report: Report
+) -> "Network":
+    """The backbone as an encoder, with a fitted head if the recipe asks for one."""
+    from accelerate import PartialState
+
+    from trainer.train.head import HEAD, add_head
+
+    network = prepare_network(backbone, rounded=recipe.freeze_tokens, bits=run.recipe.export.table_bits)
+    if not recipe.head:
+        return network
+    with PartialState().main_process_first():  # the others read what the first has fitted
+        return add_head(network, data, recipe, run.training / HEAD, report=report)
 
 
 def _summarise(progress: "Progress") -> Figures:
