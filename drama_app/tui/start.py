@@ -12,7 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, suppress, suppress
 from typing import TYPE_CHECKING
 
 from drama_app.config import Settings, make_private
@@ -73,9 +73,11 @@ def stderr_to_log(settings: Settings) -> Iterator[None]:
     try:
         yield
     finally:
-        drawing.flush()
+        with suppress(OSError):  # the terminal may be gone: what it does not take is lost, the rest is put back
+            drawing.flush()
         sys.stderr, sys.__stderr__ = before  # type: ignore[misc]
         os.dup2(terminal, 2)
-        drawing.close()
+        with suppress(OSError):
+            drawing.close()
         os.close(terminal)
         os.close(log)
