@@ -105,17 +105,37 @@ def test_widths_may_end_below_the_network_s(name: str, tmp_path: Path) -> None:
     assert agreement.least > 0.99999
 
 
+def _products_saturate() -> bool:
+    """Whether this CPU (x86 without VNNI) cuts sums of two products of u8 and s8 off at 16 bits."""
+    import numpy as np
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    node = helper.make_node("MatMulInteger", ["a", "b"], ["c"])
+    shapes = (("a", TensorProto.UINT8, [4, 64]), ("b", TensorProto.INT8, [64, 16]), ("c", TensorProto.INT32, [4, 16]))
+    first, second, made = (helper.make_tensor_value_info(*each) for each in shapes)
+    weights = helper.make_tensor("b", TensorProto.INT8, [64, 16], [127] * (64 * 16))
+    graph = helper.make_graph([node], "products", [first], [made], [weights], value_info=[second])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    product = session.run(None, {"a": np.full((4, 64), 255, dtype=np.uint8)})[0]
+    return bool((product != 255 * 127 * 64).any())
+
+
+SATURATES = _products_saturate()
+
+
 @pytest.mark.parametrize("name", CONFIGS)
 def test_rounded_agrees_with_the_network(name: str, tmp_path: Path) -> None:
     """With a low-bit table and int8 products the app's vectors keep a cosine of 0.99."""
     backbone = make_backbone(tmp_path, make_network(CONFIGS[name]))
-    eight = Precision(table_bits=8)
+    eight, four = (Precision(table_bits=bits, narrow=SATURATES) for bits in (8, 4))
     _, agreement = export_retriever(backbone, tmp_path / "eight", LABEL, precision=eight, texts=TEXTS)
     assert agreement.least > 0.99
     table = torch.from_numpy(_round_table(backbone.network.embed_tokens.weight.detach().numpy()))
     with torch.no_grad():
         backbone.network.embed_tokens.weight.copy_(table)
-    _, agreement = export_retriever(backbone, tmp_path / "four", LABEL, texts=TEXTS)
+    _, agreement = export_retriever(backbone, tmp_path / "four", LABEL, precision=four, texts=TEXTS)
     assert agreement.least > 0.99
     torch.testing.assert_close(read_table(tmp_path / "four" / "model.onnx"), table, atol=0, rtol=0)
     sizes = [(tmp_path / folder / "model.onnx").stat().st_size for folder in ("eight", "four")]
@@ -142,7 +162,7 @@ def test_four_bits_are_near_and_stable() -> None:
     assert np.array_equal(_round_table(np.zeros((3, 64), np.float32)), np.zeros((3, 64)))
 
 
-PLAIN: dict[str, Any] = {"table_bits": 32, "row_scales": (), "smoothing": 0, "loud_units": 0}
+PLAIN: dict[str, Any] = {"table_bits": 32, "row_scales": (), "smoothing": 0, "loud_units": 0, "narrow": SATURATES}
 
 
 @pytest.mark.parametrize(
@@ -179,6 +199,7 @@ def test_row_scales_make_a_vector_its_own(tmp_path: Path) -> None:
     assert difference[1] < 0.5 * difference[0]
 
 
+@pytest.mark.skipif(SATURATES, reason="8-bit products saturate on this CPU, so narrow ones lose less")
 def test_narrow_weights_and_one_scale_lose_a_little(tmp_path: Path) -> None:
     """7-bit weights, and one scale for a matrix, cost something and not much."""
     backbone = make_backbone(tmp_path, make_network(CONFIGS["gemma3"]))
