@@ -57,7 +57,7 @@ def show_results(results: Results, *, links: bool, explain: bool, passages: int 
     from drama_app.rank import count_likely, find_missing_phrase
 
     if phrase := find_missing_phrase(results):
-        yield Text(f'no passage holds "{clean_for_terminal(phrase)}"; what is near it:', NAME)
+        yield Text(f'no hit holds "{clean_for_terminal(phrase)}"; what is near it:', NAME)
     elif results.nothing_good_enough:
         yield Text("nothing good enough; nearest miss:" if len(results.hits) == 1 else
                    "nothing good enough; nearest misses:", NAME)  # fmt: skip

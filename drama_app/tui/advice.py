@@ -84,7 +84,7 @@ def describe_notice(now: Situation) -> str:
     if now.results is None or not now.results.hits or now.request.is_empty:
         return ""
     if now.missing_phrase:
-        return f'No passage holds "{now.missing_phrase}"; what is near it:'
+        return f'No hit holds "{now.missing_phrase}"; what is near it:'
     if not now.results.nothing_good_enough:
         return ""
     misses = "nearest miss" if len(now.results.hits) == 1 else "nearest misses"

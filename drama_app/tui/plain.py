@@ -161,7 +161,7 @@ class Dialogue:
         acts[act.lower()](int(number), hits[int(number) - 1])
 
     def _on_number(self, number: str) -> None:
-        """A number alone is the text of that result; where there is none of it, it is a question."""
+        """A number alone is the text of that result; where no such result was told, it is a question."""
         shown = self._results is not None and 1 <= int(number) <= self._told
         if shown:
             self._on_hit("text", number)

@@ -16,8 +16,8 @@ open 2: open the file, at its page where the viewer can.
 text 2: read the passage with what stands before and after it.
 why 2: say how it was found.
 similar 2: find passages like it.
+1: the same as text 1; so with any number.
 These change what is searched:
-1: the text of result 1; so with any number.
 more: the next results.
 mode meaning, mode keywords or mode both: what counts.
 in FOLDER, type pdf, lang de, since 2024-01-01, until 2024-12: only such files.

@@ -43,6 +43,7 @@ def test_what_a_recipe_leaves_out_has_its_default(tmp_path):
         ("[train]\nstep = 1", r"r.toml: \[train\]: 'step' is not known here"),
         ("[train]\nsteps = 'x'", r"r.toml: \[train\]: 'steps' must be a whole number, not 'x'"),
         ("[train]\nsteps = true", r"'steps' must be a whole number, not True"),
+        ("[train]\nhead = 384", r"\[train\]: 'head' needs a teacher"),
         ("[train]\nsteps = 0", r"\[train\]: 'steps' must be 1 or more"),
         ("[train]\nwidths = 4", r"'widths' must be a list, not 4"),
         ("[train]\nwidths = ['a']", r"each of .*'widths' must be a whole number"),

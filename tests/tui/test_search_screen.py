@@ -253,7 +253,7 @@ async def test_a_phrase_that_stands_nowhere_is_told(app: DramaApp) -> None:
     """Quotes insist on words: where no hit holds them the screen says so, above what is near."""
     async with app.run_test(size=(100, 30)) as pilot:
         screen = await begin(app, pilot, '"bread of the moon"')
-        assert 'No passage holds "bread of the moon"' in shown(screen, "#notice")
+        assert 'No hit holds "bread of the moon"' in shown(screen, "#notice")
         assert screen.query_one("#notice").display
         screen.bar.input.value = "bread"
         await settle(pilot, screen, "bread")

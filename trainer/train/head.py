@@ -67,7 +67,7 @@ def add_head(
     Raises:
         UsageError: The teacher's vectors are narrower than the head.
     """
-    assert data.teacher is not None  # the plan has seen to it
+    assert data.teacher is not None  # the recipe has seen to it
     if recipe.head > (there := data.teacher.queries.shape[1]):
         raise UsageError(f"[train] 'head' = {recipe.head}, but the teacher's vectors have {there} columns")
     if path.is_file():
