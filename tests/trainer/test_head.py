@@ -10,6 +10,8 @@ torch = pytest.importorskip("torch")
 from drama_app.errors import UsageError  # noqa: E402
 from tests.trainer.tiny_training import RECIPE, load_world, make_network, train_world  # noqa: E402
 from trainer.checkpoint import WEIGHTS, read_tensors  # noqa: E402
+from trainer.outline import check_shape  # noqa: E402
+from trainer.recipe import PruneRecipe, Recipe  # noqa: E402
 from trainer.train.data import TeacherVectors  # noqa: E402
 from trainer.train.head import HEAD, add_head, fit_head, pool_texts  # noqa: E402
 
@@ -93,3 +95,12 @@ def test_a_teacher_that_is_too_narrow_is_refused(world, tmp_path):
     """A head wider than the teacher's vectors is a usage error that names both widths."""
     with pytest.raises(UsageError, match="'head' = 12, but the teacher's vectors have 8 columns"):
         add_head(make_network(), _imitate(world, width=8), WITH_HEAD, tmp_path / HEAD)
+
+
+def test_a_network_with_a_head_is_given_no_second_one():
+    """The check before a run names the key, and lets a network without a head pass with widths up to the new one's."""
+    recipe = Recipe(prune=PruneRecipe(method="none"), train=replace(WITH_HEAD, query_tokens=8, passage_tokens=24))
+    config = make_network().config
+    check_shape(config, recipe)
+    with pytest.raises(UsageError, match="'head' is for a network that has none"):
+        check_shape(replace(config, output_size=16), recipe)
