@@ -90,6 +90,8 @@ def check_shape(config: NetworkConfig, recipe: Recipe) -> None:
     train, export = recipe.train, recipe.export
     if train.head and config.output_size:
         raise UsageError("[train] 'head' is for a network that has none; this one has a head: leave the key out")
+    if train.token_passes:
+        _check_tokens(config, recipe)
     width = train.head or config.output_size or recipe.prune.hidden_size or config.hidden_size
     for name, widths in (("train", train.widths), ("export", export.widths), ("evaluate", recipe.evaluate.widths)):
         if wrong := [each for each in widths if not 0 < each <= width]:
@@ -102,3 +104,11 @@ def check_shape(config: NetworkConfig, recipe: Recipe) -> None:
             raise UsageError(
                 f"[train] '{name}' = {getattr(train, name)}, but the backbone reads {config.max_tokens} tokens"
             )
+
+
+def _check_tokens(config: NetworkConfig, recipe: Recipe) -> None:
+    if not hasattr(config, "kv_heads"):
+        raise UsageError("[train] 'token_passes' is for an LLM's network; this one's table suits its layers already")
+    hidden = recipe.prune.hidden_size or config.hidden_size
+    if recipe.train.head >= hidden:
+        raise UsageError(f"[train] 'head' = {recipe.train.head} leaves no room in token rows of {hidden}")

@@ -18,12 +18,12 @@ from drama_app.errors import UsageError
 from drama_app.ruler import estimate_tokens
 from trainer.augment.ledger import format_time
 from trainer.augment.prompts import STYLES, match_language, read_query_prompts
+from trainer.inputs import name_source, open_llm
 from trainer.network import NetworkConfig
 from trainer.outline import check_shape, read_outline
 from trainer.recipe import Recipe
 from trainer.records import iterate_lines
 from trainer.run_folder import OWN_INDEX, Inputs, RunFolder
-from trainer.stages import name_source, open_llm
 
 _ENCODED = 4500.0
 """Tokens a second and core that the shipped retriever reads."""
@@ -35,6 +35,8 @@ _SHARE = 0.45
 """Of the rate of matrix products that a training step reaches."""
 _PASSES = 6
 """FLOPs a weight and token, forward and backward."""
+_NAMED, _TAUGHT = 430.0, 2000.0
+"""Tokens that a teacher reads one by one, and texts that teach token rows, in a second on two cores."""
 _TABLES = (".jsonl", ".jsonl.zst")
 _TEXTS = (".txt", ".text", ".md", ".markdown")
 """What a corpus is made of."""
@@ -140,6 +142,7 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
     pruning, training = _estimate_training(recipe, body, _count_table(config, recipe), size, measure() * _SHARE)
     distils = recipe.train.embedding_weight or recipe.train.score_weight
     taught = reading if distils and not recipe.mine.depth else 0.0  # mining leaves the passages' vectors to the teacher
+    taught += _estimate_tokens(recipe, config, size)
     if config is not None and not hasattr(config, "kv_heads"):
         pruning = 0.0  # an encoder loses layers and reads nothing
     shape = f"{body / 1e6:.0f} million weights" if body else "a network from the hub"
@@ -333,6 +336,15 @@ def _count_table(config: NetworkConfig | None, recipe: Recipe) -> float:
     if config is None:
         return 0.0
     return float((recipe.prune.vocabulary or config.vocab_size) * (recipe.prune.hidden_size or config.hidden_size))
+
+
+def _estimate_tokens(recipe: Recipe, config: NetworkConfig | None, size: _Size) -> float:
+    """Seconds of teaching token rows: the teacher reads the vocabulary, then some two texts a passage go by."""
+    train = recipe.train
+    if not train.token_passes or config is None:
+        return 0.0
+    names = (recipe.prune.vocabulary or config.vocab_size) / (_NAMED * (os.cpu_count() or 1) / 2)
+    return names + train.token_passes * 2 * size.passages / _TAUGHT
 
 
 def _describe_augment(recipe: Recipe) -> str:

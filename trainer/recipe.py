@@ -145,6 +145,15 @@ class TrainRecipe:
     """Tokens whose activations are kept; what a batch has beyond is computed twice, which saves their memory."""
     head: int = 0
     """Width of a linear head for a network that has none, fitted to the teacher before the first step; 0 adds none."""
+    token_passes: int = 0
+    """Passes over a part of the texts that teach the token table and the head alone, with no layer between, before the
+    first step; 0 leaves the table as it was."""
+    token_share: float = 0.5
+    """That part: groups chosen by chance, with all passages of no other group. The steps take the other groups."""
+    token_rate: float = 1e-3
+    """Learning rate of these passes at their start."""
+    layer_scale: float = 0.002
+    """What the layers' outputs are multiplied by when they are put back on a table that was taught."""
     embedding_weight: float = 0.0
     """Distillation: matching the teacher's embeddings."""
     score_weight: float = 0.0
@@ -171,6 +180,8 @@ class TrainRecipe:
         _require(0 <= self.start_share < 1, "start_share", "must be 0 or more and below 1")
         taught = self.embedding_weight or self.score_weight
         _require(not self.head or bool(taught), "head", "needs a teacher: 'embedding_weight' or 'score_weight'")
+        _require(not self.token_passes or bool(self.head), "token_passes", "needs a 'head'")
+        _require(0 < self.token_share < 1, "token_share", "must be above 0 and below 1")
         alike = len(self.width_weights) in (0, len(self.widths))
         _require(alike, "width_weights", "needs one weight for each of 'widths'")
 

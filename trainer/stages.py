@@ -5,30 +5,21 @@ and returns figures for `run.json`; called again after a crash it goes on.
 """
 
 import json
-import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drama_app.errors import UsageError
-from trainer.augment.ledger import format_time
 from trainer.development import divide
-from trainer.overlap import NOTHING
-from trainer.records import Passage, Query, RecordWriter, TrainingGroup, make_key, read_records, text_id
+from trainer.inputs import name_source, open_llm, open_present, read_evaluation, read_notices
+from trainer.records import Passage, Query, RecordWriter, TrainingGroup, read_records, text_id
 from trainer.run_folder import OWN_INDEX, RunFolder
+from trainer.train_stage import train as train  # the stage of that name
 
 if TYPE_CHECKING:
-    from drama_app.embed import Encoder
     from trainer.augment.ledger import Tally
-    from trainer.augment.llm import Generator
-    from trainer.backbone import Backbone
-    from trainer.network import Network
-    from trainer.recipe import TrainRecipe
-    from trainer.train.data import TeacherVectors, TrainingData
-    from trainer.train.run import Progress
 
 Report = Callable[[str], None]
 Figures = dict[str, Any]
@@ -41,7 +32,7 @@ def build(run: RunFolder, report: Report) -> Figures:
     """Passages from the corpus and from the pairs, each once."""
     from trainer.corpus import build_corpus, convert_pairs
 
-    evaluation, folder = _read_evaluation(run), run.passages.parent
+    evaluation, folder = read_evaluation(run), run.passages.parent
     figures: Figures = {"passages": 0, "languages": {}, "rejected": {}, "pairs": 0}
     parts: list[Path] = []
     # Texts before pairs: of a passage that is in both the record that knows its document counts.
@@ -116,7 +107,7 @@ def mine(run: RunFolder, report: Report) -> Figures:
     """Training groups of the queries that train; what the LLM put in order comes behind them."""
     from trainer.mine import mine as mine_groups
 
-    evaluation = _read_evaluation(run)
+    evaluation = read_evaluation(run)
     found = mine_groups(
         read_records(run.training_queries, Query), run.training_passages, open_present(run), run.recipe.mine, run.mined,
         work=run.vectors / "present", evaluation=evaluation, report=report,
@@ -150,68 +141,6 @@ def prune(run: RunFolder, report: Report) -> Figures:
     return {"origin": checkpoint.origin.name} | dict(checkpoint.metrics)
 
 
-def train(run: RunFolder, report: Report) -> Figures:
-    """The contrastive stage."""
-    from accelerate import PartialState
-
-    from trainer.backbone import load_backbone
-    from trainer.train.data import load_data
-    from trainer.train.run import train as train_network
-
-    with PartialState().main_process_first():
-        _remove_other_training(run, report)
-    backbone = load_backbone(run.backbone)
-    recipe = replace(
-        run.recipe.train,
-        query_prefix=run.recipe.train.query_prefix or backbone.origin.query_prefix,
-        passage_prefix=run.recipe.train.passage_prefix or backbone.origin.passage_prefix,
-        seed=run.recipe.seed + run.recipe.train.seed,
-    )
-    data = load_data(
-        run.groups, run.training_passages, backbone.tokenizer, recipe, pad=backbone.origin.pad_token_id,
-        evaluation=_read_evaluation(run), teacher=_read_teacher(run, report),
-    )  # fmt: skip
-    network = _start_network(run, backbone, data, recipe, report)
-    origin = replace(
-        backbone.origin, query_prefix=recipe.query_prefix, passage_prefix=recipe.passage_prefix,
-        dims=recipe.widths or (network.config.dim,), max_tokens=min(512, network.config.max_tokens),
-    )  # fmt: skip
-    last: list[Progress] = []
-
-    def tell(progress: "Progress") -> None:
-        last[:] = [progress]
-        report(describe_progress(progress))
-
-    checkpoint = train_network(
-        network, data, recipe, run.training, tokenizer=backbone.tokenizer, origin=origin, report=tell
-    )
-    parameters = sum(each.numel() for each in network.parameters())
-    return {"steps": checkpoint.step, "parameters": parameters} | (_summarise(last[0]) if last else {})
-
-
-def _start_network(
-    run: RunFolder, backbone: "Backbone", data: "TrainingData", recipe: "TrainRecipe", report: Report
-) -> "Network":
-    """The backbone as an encoder, with a fitted head if the recipe asks for one."""
-    from accelerate import PartialState
-
-    from trainer.train.head import HEAD, add_head
-
-    network = prepare_network(backbone, rounded=recipe.freeze_tokens, bits=run.recipe.export.table_bits)
-    if not recipe.head:
-        return network
-    with PartialState().main_process_first():  # the others read what the first has fitted
-        return add_head(network, data, recipe, run.training / HEAD, report=report)
-
-
-def _summarise(progress: "Progress") -> Figures:
-    """Loss, speed and memory at the end."""
-    return {
-        "loss": round(progress.loss, 4), "tokens_per_second": round(progress.tokens_per_second),
-        "gemm_share": round(progress.gemm_share, 3), "memory": progress.memory,
-    }  # fmt: skip
-
-
 def export(run: RunFolder, report: Report) -> Figures:
     """The retriever folder, at the precision that the development sets allow."""
     from trainer.backbone import load_backbone
@@ -222,7 +151,7 @@ def export(run: RunFolder, report: Report) -> Figures:
 
     counted = run.done.get("corpus", {}).get("languages", {})
     label = Label(
-        name=make_name(run.recipe.name), version="1", made=summarise_stages(run.done), notices=_read_notices(run),
+        name=make_name(run.recipe.name), version="1", made=summarise_stages(run.done), notices=read_notices(run),
         languages=tuple(name for name, count in counted.items() if name and count >= _SAMPLE),
     )  # fmt: skip
     texts = [passage.embedded for passage in islice(read_records(run.training_passages, Passage), _SAMPLE)]
@@ -262,98 +191,6 @@ def report(run: RunFolder, report: Report) -> Figures:
     return {"missing": missing}
 
 
-def open_present(run: RunFolder) -> "Encoder":
-    """The present retriever."""
-    from drama_app.embed import open_retriever
-
-    return open_retriever(Path(run.inputs.retriever) if run.inputs.retriever else None)
-
-
-def open_llm(run: RunFolder) -> "Generator":
-    """The local LLM."""
-    from trainer.augment.llm import open_generator
-
-    model = Path(run.inputs.local_llm) if run.inputs.local_llm and not run.inputs.llm_url else None
-    return open_generator(model, url=run.inputs.llm_url, url_model=run.inputs.llm_model)
-
-
-def name_source(run: RunFolder) -> str:
-    """Where the weights to start from are.
-
-    Raises:
-        UsageError: The recipe starts from the local LLM, and there is none here.
-    """
-    named = run.inputs.backbone or run.recipe.backbone
-    if named == "retriever":
-        from drama_app.retriever import default_retriever_folder
-
-        return run.inputs.retriever or str(default_retriever_folder())
-    if named != "llm":
-        return named
-    if not run.inputs.local_llm:
-        raise UsageError("the recipe prunes the local LLM: name it (--local-llm FILE), or another network (--backbone)")
-    return run.inputs.local_llm
-
-
-def prepare_network(backbone: "Backbone", *, rounded: bool, bits: int) -> "Network":
-    """The backbone's network as an encoder: it looks both ways and predicts no token.
-
-    Args:
-        backbone: Loaded.
-        rounded: Round the token table as it will be stored, so that a frozen one loses nothing at the export.
-        bits: Of the stored table.
-    """
-    import torch
-
-    from trainer.encoder import EncoderConfig
-    from trainer.network import change_network
-    from trainer.onnx_graph import round_table
-
-    network = backbone.network
-    if isinstance(network.config, EncoderConfig):
-        network = change_network(network, causal=False, lm_head="none")
-    if rounded:
-        table = network.embed_tokens.weight
-        with torch.no_grad():
-            table.copy_(torch.from_numpy(round_table(table.numpy(), bits=bits)))
-    return network
-
-
-def describe_progress(progress: "Progress") -> str:
-    """A step in one line."""
-    return (
-        f"step {progress.step:,} of {progress.steps:,}, loss {progress.loss:.3f}, {progress.right:.0%} right, "
-        f"{progress.tokens_per_second:,.0f} tokens/s ({progress.gemm_share:.0%} of matrix products), "
-        f"{progress.memory >> 20:,} MB, {progress.memory // max(1, progress.texts) >> 10:,} kB a row, "
-        f"{format_time(progress.seconds_left)} left"
-    )
-
-
-def _remove_other_training(run: RunFolder, report: Report) -> None:
-    """Empty the folder of the training if groups, passages or network were others when it began."""
-    from trainer.checkpoint import TOKENIZER, WEIGHTS
-
-    key = make_key(run.groups, run.training_passages, run.backbone / WEIGHTS, run.backbone / TOKENIZER)
-    path = run.training / "inputs.key"
-    if path.is_file() and path.read_text(encoding="utf-8") != key:
-        report("groups or network have changed: training begins anew")
-        shutil.rmtree(run.training)
-    if not path.is_file():
-        run.training.mkdir(parents=True, exist_ok=True)
-        path.write_text(key, encoding="utf-8")
-
-
-def _read_notices(run: RunFolder) -> tuple[str, ...]:
-    """Those of the data."""
-    return (Path(run.inputs.notice).read_text(encoding="utf-8").strip(),) if run.inputs.notice else ()
-
-
-def _read_evaluation(run: RunFolder) -> Mapping[str, str]:
-    from trainer.overlap import collect_ids
-
-    return collect_ids(Path(run.inputs.sets)) if run.inputs.sets else NOTHING
-
-
 def _find_source(name: str, folder: Path, report: Report) -> Path:
     """A corpus as a path; the app's own index is written out first."""
     if name != OWN_INDEX:
@@ -372,24 +209,3 @@ def _iterate_once(paths: Iterable[Path]) -> Iterator[Passage]:
             if passage.id not in seen:
                 seen.add(passage.id)
                 yield passage
-
-
-def _read_teacher(run: RunFolder, report: Report) -> "TeacherVectors | None":
-    """The present retriever's embeddings of groups and passages, if the recipe distils."""
-    if not (run.recipe.train.embedding_weight or run.recipe.train.score_weight):
-        return None
-    from accelerate import PartialState
-
-    from trainer.retrieve import encode_corpus, encode_passages
-    from trainer.train.data import TeacherVectors
-
-    teacher = open_present(run)
-    with PartialState().main_process_first():  # the others map what the first has written
-        queries = encode_corpus(
-            teacher.encode_queries, (group.query for group in read_records(run.groups, TrainingGroup)),
-            run.vectors / "teacher" / "queries.f16", key=make_key(teacher.fingerprint, teacher.dim, run.groups),
-            report=lambda count: report(f"the teacher has read {count:,} queries"),
-        )  # fmt: skip
-        # Mining left the passages' vectors there.
-        passages = encode_passages(teacher, run.training_passages, run.vectors / "present", report=report)
-    return TeacherVectors(queries=queries, passages=passages)

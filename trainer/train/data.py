@@ -6,7 +6,7 @@ draws what it would have drawn. Memory: 4 bytes a token and 4 a candidate; no te
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,7 +45,7 @@ class Ragged:
         return self.flat[self.ends[row] : self.ends[row + 1]]
 
     @staticmethod
-    def build(rows: Iterable[Sequence[int]]) -> "Ragged":
+    def build(rows: Iterable[Sequence[int] | NDArray[np.int32]]) -> "Ragged":
         """Pack rows of whole numbers."""
         parts = [np.asarray(row, dtype=np.int32) for row in rows]
         flat = np.concatenate(parts) if parts else np.zeros(0, dtype=np.int32)
@@ -136,6 +136,25 @@ def load_data(
         lines=np.array([line for line, _ in numbered], dtype=np.int64),
         pad=pad,
         teacher=teacher,
+    )
+
+
+def divide_groups(data: TrainingData, share: float, *, seed: int) -> tuple[TrainingData, TrainingData]:
+    """A part of the groups and the rest, chosen by chance; both name the same passages."""
+    order = np.random.default_rng([seed, 5]).permutation(len(data.queries))
+    end = int(len(order) * share)
+    return _take_groups(data, np.sort(order[:end])), _take_groups(data, np.sort(order[end:]))
+
+
+def _take_groups(data: TrainingData, chosen: Numbers) -> TrainingData:
+    return replace(
+        data,
+        queries=Ragged.build(data.queries[row] for row in chosen),
+        positives=Ragged.build(data.positives[row] for row in chosen),
+        negatives=Ragged.build(data.negatives[row] for row in chosen),
+        query_kinds=data.query_kinds[chosen],
+        stratum=data.stratum[chosen],
+        lines=data.lines[chosen],
     )
 
 
@@ -281,4 +300,4 @@ def _tokenise(tokenizer: "Tokenizer", texts: Iterable[str], most: int) -> Ragged
     rows: list[NDArray[np.int32]] = []
     while block := list(islice(remaining, _BLOCK)):
         rows += [np.array(each.ids, dtype=np.int32) for each in tokenizer.encode_batch_fast(block)]
-    return Ragged.build(rows)  # type: ignore[arg-type]  # arrays are sequences of numbers to NumPy
+    return Ragged.build(rows)

@@ -1,0 +1,147 @@
+"""Token rows taught by a teacher before the first step."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from drama_app.errors import UsageError  # noqa: E402
+from tests.trainer.tiny_training import RECIPE, TOPICS, WORDS, load_world, make_network  # noqa: E402
+from trainer.encoder import EncoderConfig  # noqa: E402
+from trainer.network import build_network, change_network  # noqa: E402
+from trainer.recipe import TrainRecipe  # noqa: E402
+from trainer.train.data import TeacherVectors, divide_groups  # noqa: E402
+from trainer.train.tokens import TOKENS, fade_layers, mix_rows, name_tokens, pool_tokens, teach_tokens  # noqa: E402
+
+TAUGHT = replace(RECIPE, head=12, widths=(12, 6), embedding_weight=1.0, token_passes=40, token_rate=0.02)
+VOCABULARY, WIDTH = 2 + TOPICS * WORDS, 24
+
+
+def _make_llm(family="gemma3", **more):
+    shape = EncoderConfig(
+        family=family, vocab_size=VOCABULARY, hidden_size=WIDTH, layers=2, heads=2, kv_heads=1, head_dim=8,
+        ffn_size=32, embedding_scale=WIDTH**0.5, **more,
+    )  # fmt: skip
+    return build_network(shape, seed=3)
+
+
+def _read_topics(world):
+    """The world with a teacher that knows the topic of a text, and what it says of each token."""
+    data = load_world(world)
+    topics = np.random.default_rng(7).normal(size=(TOPICS, 12)).astype(np.float32)
+    topics /= np.linalg.norm(topics, axis=1, keepdims=True)
+    of_text = lambda rows: np.stack([topics[(rows[at][-1] - 2) // WORDS] for at in range(len(rows))])  # noqa: E731
+    tokens = np.zeros((VOCABULARY, 12), dtype=np.float32)
+    tokens[2:] = topics[np.arange(VOCABULARY - 2) // WORDS]
+    teacher = TeacherVectors(queries=of_text(data.queries), passages=of_text(data.passages))
+    return replace(data, teacher=teacher), tokens
+
+
+def test_rows_hold_the_llm_and_the_teacher_apart():
+    """A mixed row has the teacher's vector in the directions that varied least and the LLM's in the others."""
+    chooser = torch.Generator().manual_seed(1)
+    spread = torch.cat([torch.ones(4), torch.full((6,), 5.0)])
+    table, taught = torch.randn(200, 10, generator=chooser) * spread, torch.randn(200, 4, generator=chooser)
+    taught[0] = 0
+    mixed = mix_rows(table, taught, torch.ones(200))
+
+    assert torch.allclose(mixed.norm(dim=1), table.norm(dim=1).mean().expand(200), rtol=1e-4)
+    cosines = torch.nn.functional.cosine_similarity
+    _, axes = torch.linalg.eigh(torch.cov(torch.nn.functional.normalize(table, dim=-1).T))
+    said = taught - taught[1:].mean(0)
+    assert cosines((mixed @ axes[:, :4])[1:], said[1:], dim=-1).min() > 0.9999
+    assert cosines(mixed @ axes[:, 4:], table @ axes[:, 4:], dim=-1).min() > 0.9999
+    assert (mixed @ axes[:, :4])[0].norm() < 1e-4 * mixed[0].norm()  # a token that is no text stays the LLM's
+
+
+def test_a_token_that_counts_less_says_less():
+    """The rarer a token, the larger the part of its row that is the teacher's."""
+    table, taught = torch.randn(50, 10), torch.randn(50, 3)
+    weights = torch.ones(50)
+    weights[:25] = 0.1
+    _, axes = torch.linalg.eigh(torch.cov(torch.nn.functional.normalize(table, dim=-1).T))
+    parts = (mix_rows(table, taught, weights) @ axes[:, :3]).norm(dim=1)
+    assert parts[:25].max() < parts[25:].median()
+
+
+@pytest.mark.parametrize("family", ["gemma3", "llama", "qwen3"])
+def test_faded_layers_leave_a_bag_of_tokens(family):
+    """With its layers faded out a network's embedding is its head on the mean of its normalised token rows."""
+    network = change_network(_make_llm(family), output_size=12)
+    rows = [np.array([3, 9, 4, 200], dtype=np.int32), np.array([7, 8], dtype=np.int32)]
+    with torch.no_grad():
+        whole = torch.cat([network.embed(torch.tensor([row.tolist()])) for row in rows])
+        fade_layers(network, 0.0)
+        faded = torch.cat([network.embed(torch.tensor([row.tolist()])) for row in rows])
+        bag = network.head(pool_tokens(network, rows))
+    assert torch.allclose(faded, bag, atol=1e-5)
+    assert not torch.allclose(whole, bag, atol=1e-3)
+
+
+def test_a_table_learns_its_teacher(world, tmp_path):
+    """After a few passes the network stands near its teacher on texts that it has not seen, faint layers included."""
+    data, tokens = _read_topics(world)
+    early, later = divide_groups(data, 0.5, seed=0)
+    told = []
+    network = teach_tokens(_make_llm(), early, later, tokens, TAUGHT, tmp_path / TOKENS, report=told.append)
+
+    unseen = [later.queries[row] for row in range(len(later.queries))]
+    with torch.no_grad():
+        mine = torch.cat([network.embed(torch.tensor([row.tolist()])) for row in unseen])
+    wanted = torch.from_numpy(data.teacher.queries[later.lines])
+    assert torch.nn.functional.cosine_similarity(mine, wanted, dim=-1).mean() > 0.85
+    assert "from the teacher" in told[0] and "taught" in told[-1]
+
+
+def test_a_run_that_goes_on_has_the_same_rows(world, tmp_path):
+    """A second call reads what the first has taught and teaches nothing."""
+    data, tokens = _read_topics(world)
+    halves, told = divide_groups(data, 0.5, seed=0), []
+    first = teach_tokens(_make_llm(), *halves, tokens, TAUGHT, tmp_path / TOKENS, report=lambda text: None)
+    second = teach_tokens(_make_llm(), *halves, tokens, TAUGHT, tmp_path / TOKENS, report=told.append)
+    assert all(torch.equal(tensor, second.state_dict()[name]) for name, tensor in first.state_dict().items())
+    assert not told and not first.embed_tokens.sparse
+
+
+def test_halves_share_no_group(world):
+    """Groups are divided without rest, each with its own query, place and passages."""
+    data, _ = _read_topics(world)
+    early, later = divide_groups(data, 0.3, seed=1)
+    assert len(early.queries) == int(0.3 * len(data.queries))
+    assert sorted([*early.lines, *later.lines]) == sorted(data.lines)
+    for part in (early, later):
+        for row, line in enumerate(part.lines):
+            assert np.array_equal(part.queries[row], data.queries[line])
+            assert np.array_equal(part.positives[row], data.positives[line])
+            assert part.stratum[row] == data.stratum[line]
+
+
+def test_networks_without_room_are_refused(world, tmp_path):
+    """A network that is no LLM's, and rows no wider than the head, are told before anything is taught."""
+    data, tokens = _read_topics(world)
+    halves = divide_groups(data, 0.5, seed=0)
+    with pytest.raises(UsageError, match="an LLM's network"):
+        teach_tokens(make_network(), *halves, tokens, TAUGHT, tmp_path / TOKENS, report=print)
+    with pytest.raises(UsageError, match="no room in rows of 24"):
+        teach_tokens(_make_llm(), *halves, tokens, replace(TAUGHT, head=24), tmp_path / TOKENS, report=print)
+
+
+def test_a_recipe_needs_a_head_and_a_share():
+    """Passes over tokens without a head, or over all of the texts, are refused by name."""
+    with pytest.raises(ValueError, match="token_passes"):
+        TrainRecipe(token_passes=1)
+    with pytest.raises(ValueError, match="token_share"):
+        replace(TAUGHT, token_share=1.0)
+
+
+def test_tokens_are_named_as_texts():
+    """A token's name is its text; controls and lone bytes have none."""
+    from tokenizers import AddedToken, Tokenizer, decoders, models
+
+    pieces = {"<s>": 0, "<0xC3>": 1, "▁bee": 2, "s": 3, "▁": 4}
+    tokenizer = Tokenizer(models.BPE(pieces, [], byte_fallback=True))
+    tokenizer.add_special_tokens([AddedToken("<s>", special=True)])
+    tokenizer.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
+    assert name_tokens(tokenizer) == ["", "", "bee", "s", ""]

@@ -1,0 +1,58 @@
+"""Owns how what a run was given is opened: the present retriever, the local LLM, the texts that must not train."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from drama_app.errors import UsageError
+from trainer.overlap import NOTHING
+from trainer.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from drama_app.embed import Encoder
+    from trainer.augment.llm import Generator
+
+
+def open_present(run: RunFolder) -> "Encoder":
+    """The present retriever."""
+    from drama_app.embed import open_retriever
+
+    return open_retriever(Path(run.inputs.retriever) if run.inputs.retriever else None)
+
+
+def open_llm(run: RunFolder) -> "Generator":
+    """The local LLM."""
+    from trainer.augment.llm import open_generator
+
+    model = Path(run.inputs.local_llm) if run.inputs.local_llm and not run.inputs.llm_url else None
+    return open_generator(model, url=run.inputs.llm_url, url_model=run.inputs.llm_model)
+
+
+def name_source(run: RunFolder) -> str:
+    """Where the weights to start from are.
+
+    Raises:
+        UsageError: The recipe starts from the local LLM, and there is none here.
+    """
+    named = run.inputs.backbone or run.recipe.backbone
+    if named == "retriever":
+        from drama_app.retriever import default_retriever_folder
+
+        return run.inputs.retriever or str(default_retriever_folder())
+    if named != "llm":
+        return named
+    if not run.inputs.local_llm:
+        raise UsageError("the recipe prunes the local LLM: name it (--local-llm FILE), or another network (--backbone)")
+    return run.inputs.local_llm
+
+
+def read_notices(run: RunFolder) -> tuple[str, ...]:
+    """Those of the data."""
+    return (Path(run.inputs.notice).read_text(encoding="utf-8").strip(),) if run.inputs.notice else ()
+
+
+def read_evaluation(run: RunFolder) -> Mapping[str, str]:
+    """Ids of the texts of the evaluation sets."""
+    from trainer.overlap import collect_ids
+
+    return collect_ids(Path(run.inputs.sets)) if run.inputs.sets else NOTHING

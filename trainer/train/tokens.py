@@ -1,0 +1,219 @@
+"""Owns token rows that a teacher has taught: the start of a student in which no layer has a part yet.
+
+What a text is about lies for the most part in its tokens, and a table learns that a hundred times as fast as layers do:
+it costs no matrix product. So the table and the head are trained first, as a bag of tokens, and the layers are put back
+so faint that they add to what the table knows. Each row keeps the directions in which the LLM's rows vary most, and
+gets, in those that vary least, what the teacher says of the token alone; all rows are of one length, so that the norm
+in front of the head changes nothing.
+
+Shapes: V tokens, H width of a row, T width of the teacher.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional
+
+from drama_app.errors import UsageError
+from trainer.checkpoint import TABLE, read_tensors
+from trainer.encoder import Encoder, Layer
+from trainer.network import Network, change_network
+from trainer.recipe import TrainRecipe
+from trainer.train.data import TrainingData
+from trainer.train.head import fit_head
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+    Rows = Sequence[NDArray[np.int32]]
+
+TOKENS = "tokens.safetensors"
+
+_BATCH = 256
+"""Texts a step."""
+_FITTED = 8000
+"""Texts that the first head is fitted to."""
+_HELD_OUT = 50
+"""One text in so many is not trained on, and tells how near the table comes."""
+_RARITY = 1e-4
+"""A token that makes up this share of all tokens counts half; Arora et al., ICLR 2017 (SIF), take 1e-3 to 1e-4."""
+_USUAL, _MOST = 0.7, 0.9
+"""Share of a row's length that is the teacher's: in one of twenty more than the first, in none more than the second."""
+_LAST_RATE = 0.02
+"""Share of the learning rate at the end, to which it falls in a line."""
+_KEPT = ("norm.weight", "head.weight", "head.bias")
+
+
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """What the table is trained on."""
+
+    rows: "Rows"
+    wanted: Tensor
+    """The teacher's vectors float32 [texts, T]."""
+
+    def bag(self, places: "NDArray[np.int64]") -> tuple["Rows", Tensor]:
+        return [self.rows[place] for place in places], self.wanted[torch.from_numpy(places)]
+
+
+def name_tokens(tokenizer: "Tokenizer") -> list[str]:
+    """Each token of the vocabulary as a text of its own; empty where it is no text (a control, a part of a letter)."""
+    names = (tokenizer.decode([number], skip_special_tokens=True) for number in range(tokenizer.get_vocab_size()))
+    return ["" if "\ufffd" in name else name.strip() for name in names]
+
+
+def teach_tokens(
+    network: Network, data: TrainingData, later: TrainingData, taught: "NDArray[np.floating[Any]]",
+    recipe: TrainRecipe, path: Path, *, report: Callable[[str], None],
+) -> Network:  # fmt: skip
+    """The network with a head and a table that make its teacher's vectors without a layer, and its layers faint.
+
+    Args:
+        network: Of an LLM, without a head.
+        data: With a teacher.
+        later: What the steps train on. None of its texts is read here: a table knows by heart what it was taught, and
+            would leave the layers nothing to learn from.
+        taught: The teacher's vectors [V, T] of single tokens; zeros where there is no text.
+        recipe: `head`, `token_passes`, `token_rate`, `layer_scale`.
+        path: File of what was taught: read if it is there, so that a run which goes on starts from the same weights.
+        report: Told how near the table comes.
+
+    Raises:
+        UsageError: The network is no LLM's, or its rows have no room for the head.
+    """
+    if not isinstance(network, Encoder):
+        raise UsageError("[train] 'token_passes' is for an LLM's network; this one's table suits its layers already")
+    if recipe.head >= network.config.hidden_size:
+        raise UsageError(f"[train] 'head' = {recipe.head} leaves no room in rows of {network.config.hidden_size}")
+    changed = change_network(network, output_size=recipe.head)
+    assert isinstance(changed, Encoder)
+    if not path.is_file():
+        _teach(changed, _collect(data, later, recipe), torch.from_numpy(taught[:, : recipe.head].astype(np.float32)),
+               recipe, report)  # fmt: skip
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        kept = {name: tensor.contiguous() for name, tensor in changed.state_dict().items() if name in (TABLE, *_KEPT)}
+        save_file(kept, partial)
+        partial.replace(path)
+    changed.load_state_dict(read_tensors(path), strict=False)
+    fade_layers(changed, recipe.layer_scale)
+    return changed
+
+
+@torch.no_grad()
+def fade_layers(network: Encoder, scale: float) -> None:
+    """Multiply what each layer adds to the residual stream."""
+    for layer in network.layers:
+        assert isinstance(layer, Layer)
+        if layer.gemma:
+            for norm in (layer.post_attention_layernorm, layer.post_feedforward_layernorm):
+                norm.weight.copy_((norm.weight + norm.offset) * scale - norm.offset)
+        else:
+            layer.self_attn.o_proj.weight.mul_(scale)
+            layer.mlp.down_proj.weight.mul_(scale)
+
+
+@torch.no_grad()
+def mix_rows(table: Tensor, taught: Tensor, weights: Tensor) -> Tensor:
+    """Rows [V, H], all of one length, with the teacher's vectors in the directions that vary least.
+
+    Args:
+        table: The LLM's [V, H].
+        taught: The teacher's [V, T], T below H; zeros where it says nothing.
+        weights: float [V]: how much a token counts.
+    """
+    unit: Tensor = functional.normalize(table, dim=-1)
+    _, axes = torch.linalg.eigh(torch.cov(unit.T))  # least first
+    free = axes[:, : taught.shape[1]]
+    known = taught.norm(dim=1) > 0
+    added = torch.where(known[:, None], (taught - taught[known].mean(0)) * weights[:, None], 0.0)
+    lengths = added.norm(dim=1, keepdim=True)
+    shares = (lengths * _USUAL / lengths.quantile(0.95)).clamp(max=_MOST)
+    own = functional.normalize(unit - (unit @ free) @ free.T, dim=-1)
+    mixed = own * (1 - shares**2).sqrt() + functional.normalize(added, dim=-1) * shares @ free.T
+    scaled: Tensor = mixed * table.norm(dim=1).mean()
+    return scaled
+
+
+def pool_tokens(network: Encoder, rows: "Rows") -> Tensor:
+    """Unit means float32 [texts, H] of normalised token rows, as if the network had no layer."""
+    numbers, places = np.unique(np.concatenate(rows), return_inverse=True)
+    starts = torch.from_numpy(np.cumsum([0, *(len(row) for row in rows[:-1])]))
+    seen = network.norm(network.embed_tokens(torch.from_numpy(numbers)) * network.config.embedding_scale)
+    pooled: Tensor = functional.embedding_bag(torch.from_numpy(places), seen, starts, mode="mean")
+    unit: Tensor = functional.normalize(pooled, dim=-1)
+    return unit
+
+
+def _collect(data: TrainingData, later: TrainingData, recipe: TrainRecipe) -> _Texts:
+    """Queries, and all passages but those of `later`."""
+    assert data.teacher is not None  # the recipe has seen to it
+    passages = np.setdiff1d(np.arange(len(data.passages)), later.positives.flat)
+    wanted = np.concatenate([data.teacher.queries[data.lines], data.teacher.passages[passages]])[:, : recipe.head]
+    rows = [data.queries[row] for row in range(len(data.queries))] + [data.passages[int(row)] for row in passages]
+    return _Texts(rows, torch.from_numpy(wanted.astype(np.float32)))
+
+
+def _teach(network: Encoder, texts: _Texts, taught: Tensor, recipe: TrainRecipe, report: Callable[[str], None]) -> None:
+    chooser = np.random.default_rng([recipe.seed, 4])
+    order = chooser.permutation(len(texts.rows))
+    held_out, fitted = order[: len(order) // _HELD_OUT + 1], order[len(order) // _HELD_OUT + 1 :]
+    with torch.no_grad():
+        network.norm.weight.fill_(1.0 - network.norm.offset)  # the LLM's was for its language model
+        weights = _weigh(texts.rows, len(taught))
+        network.embed_tokens.weight.copy_(mix_rows(network.embed_tokens.weight, taught, weights))
+        _fit(network, texts, fitted[:_FITTED])
+    report(f"token rows from the teacher: cosine {_measure(network, texts, held_out):.3f} on texts left out")
+    optimizers = _open_optimizers(network, recipe)
+    steps = recipe.token_passes * -(-len(fitted) // _BATCH)
+    for step in range(steps):
+        start = step * _BATCH % (-(-len(fitted) // _BATCH) * _BATCH)
+        if start == 0:
+            fitted = chooser.permutation(fitted)
+        rows, wanted = texts.bag(fitted[start : start + _BATCH])
+        loss = 1 - functional.cosine_similarity(network.head(pool_tokens(network, rows)), wanted, dim=-1).mean()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.token_rate * max(_LAST_RATE, 1 - step / steps)
+            optimizer.step()
+            optimizer.zero_grad()
+        if step % 50 == 49:
+            report(f"token rows: step {step + 1:,} of {steps:,}, cosine {1 - loss.item():.3f}")
+    network.embed_tokens.sparse = False
+    network.zero_grad()
+    report(f"token rows taught: cosine {_measure(network, texts, held_out):.3f} on texts left out, without a layer")
+
+
+def _open_optimizers(network: Encoder, recipe: TrainRecipe) -> list[torch.optim.Optimizer]:
+    """Rows that no text of a batch holds stay where they are, and cost nothing."""
+    network.embed_tokens.sparse = True
+    return [
+        torch.optim.SparseAdam(list(network.embed_tokens.parameters()), lr=recipe.token_rate),
+        torch.optim.Adam(network.head.parameters(), lr=recipe.token_rate),
+    ]
+
+
+def _weigh(rows: "Rows", vocabulary: int) -> Tensor:
+    """How much each token counts: less, the more of all tokens it makes up."""
+    counts = np.bincount(np.concatenate(rows), minlength=vocabulary)
+    return torch.from_numpy(_RARITY / (_RARITY + counts / counts.sum())).float()
+
+
+def _fit(network: Encoder, texts: _Texts, places: "NDArray[np.int64]") -> None:
+    rows, wanted = texts.bag(places)
+    fitted = fit_head(pool_tokens(network, rows), wanted)
+    network.head.load_state_dict({"weight": fitted.weight, "bias": fitted.bias})
+
+
+@torch.no_grad()
+def _measure(network: Encoder, texts: _Texts, places: "NDArray[np.int64]") -> float:
+    rows, wanted = texts.bag(places)
+    return float(functional.cosine_similarity(network.head(pool_tokens(network, rows)), wanted, dim=-1).mean())

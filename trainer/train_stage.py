@@ -1,0 +1,190 @@
+"""Owns how the contrastive stage is called on the folder of a run: its network, its data, its teacher, its figures.
+
+The work itself is `trainer.train`'s. Called again after a crash it goes on.
+"""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from trainer.augment.ledger import format_time
+from trainer.inputs import open_present, read_evaluation
+from trainer.records import TrainingGroup, make_key, read_records
+from trainer.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from trainer.backbone import Backbone
+    from trainer.network import Network
+    from trainer.recipe import TrainRecipe
+    from trainer.train.data import TeacherVectors, TrainingData
+    from trainer.train.run import Progress
+
+Report = Callable[[str], None]
+Figures = dict[str, Any]
+
+
+def train(run: RunFolder, report: Report) -> Figures:
+    """The contrastive stage."""
+    from accelerate import PartialState
+
+    from trainer.backbone import load_backbone
+    from trainer.train.data import load_data
+    from trainer.train.run import train as train_network
+
+    with PartialState().main_process_first():
+        _remove_other_training(run, report)
+    backbone = load_backbone(run.backbone)
+    recipe = replace(
+        run.recipe.train,
+        query_prefix=run.recipe.train.query_prefix or backbone.origin.query_prefix,
+        passage_prefix=run.recipe.train.passage_prefix or backbone.origin.passage_prefix,
+        seed=run.recipe.seed + run.recipe.train.seed,
+    )
+    data = load_data(
+        run.groups, run.training_passages, backbone.tokenizer, recipe, pad=backbone.origin.pad_token_id,
+        evaluation=read_evaluation(run), teacher=_read_teacher(run, report),
+    )  # fmt: skip
+    network, data = _start_network(run, backbone, data, recipe, report)
+    origin = replace(
+        backbone.origin, query_prefix=recipe.query_prefix, passage_prefix=recipe.passage_prefix,
+        dims=recipe.widths or (network.config.dim,), max_tokens=min(512, network.config.max_tokens),
+    )  # fmt: skip
+    last: list[Progress] = []
+
+    def tell(progress: "Progress") -> None:
+        last[:] = [progress]
+        report(describe_progress(progress))
+
+    checkpoint = train_network(
+        network, data, recipe, run.training, tokenizer=backbone.tokenizer, origin=origin, report=tell
+    )
+    parameters = sum(each.numel() for each in network.parameters())
+    return {"steps": checkpoint.step, "parameters": parameters} | (_summarise(last[0]) if last else {})
+
+
+def _start_network(
+    run: RunFolder, backbone: "Backbone", data: "TrainingData", recipe: "TrainRecipe", report: Report
+) -> "tuple[Network, TrainingData]":
+    """The backbone as an encoder, with what the recipe starts it from, and the data that are left for the steps."""
+    from accelerate import PartialState
+
+    from trainer.train.data import divide_groups
+    from trainer.train.head import HEAD, add_head
+    from trainer.train.tokens import TOKENS, teach_tokens
+
+    bits = run.recipe.export.table_bits if recipe.freeze_tokens else 32
+    if not recipe.head:
+        return round_tokens(prepare_network(backbone), bits), data
+    with PartialState().main_process_first():  # the others read what the first has fitted
+        if not recipe.token_passes:
+            network = round_tokens(prepare_network(backbone), bits)
+            return add_head(network, data, recipe, run.training / HEAD, report=report), data
+        early, later = divide_groups(data, recipe.token_share, seed=recipe.seed)
+        taught = _read_tokens(run, backbone, report)
+        network = teach_tokens(
+            prepare_network(backbone), early, later, taught, recipe, run.training / TOKENS, report=report
+        )
+    return round_tokens(network, bits), later
+
+
+def _summarise(progress: "Progress") -> Figures:
+    """Loss, speed and memory at the end."""
+    return {
+        "loss": round(progress.loss, 4), "tokens_per_second": round(progress.tokens_per_second),
+        "gemm_share": round(progress.gemm_share, 3), "memory": progress.memory,
+    }  # fmt: skip
+
+
+def prepare_network(backbone: "Backbone") -> "Network":
+    """The backbone's network as an encoder: it looks both ways and predicts no token."""
+    from trainer.encoder import EncoderConfig
+    from trainer.network import change_network
+
+    if not isinstance(backbone.network.config, EncoderConfig):
+        return backbone.network
+    return change_network(backbone.network, causal=False, lm_head="none")
+
+
+def round_tokens(network: "Network", bits: int) -> "Network":
+    """The same network, its token table rounded as it will be stored, so that a frozen one loses nothing at the export.
+
+    Args:
+        network: It is changed.
+        bits: Of the stored table; 32 leaves it as it is.
+    """
+    import torch
+
+    from trainer.onnx_graph import round_table
+
+    if bits < 32:
+        table = network.embed_tokens.weight
+        with torch.no_grad():
+            table.copy_(torch.from_numpy(round_table(table.numpy(), bits=bits)))
+    return network
+
+
+def describe_progress(progress: "Progress") -> str:
+    """A step in one line."""
+    return (
+        f"step {progress.step:,} of {progress.steps:,}, loss {progress.loss:.3f}, {progress.right:.0%} right, "
+        f"{progress.tokens_per_second:,.0f} tokens/s ({progress.gemm_share:.0%} of matrix products), "
+        f"{progress.memory >> 20:,} MB, {progress.memory // max(1, progress.texts) >> 10:,} kB a row, "
+        f"{format_time(progress.seconds_left)} left"
+    )
+
+
+def _remove_other_training(run: RunFolder, report: Report) -> None:
+    """Empty the folder of the training if groups, passages or network were others when it began."""
+    from trainer.checkpoint import TOKENIZER, WEIGHTS
+
+    key = make_key(run.groups, run.training_passages, run.backbone / WEIGHTS, run.backbone / TOKENIZER)
+    path = run.training / "inputs.key"
+    if path.is_file() and path.read_text(encoding="utf-8") != key:
+        report("groups or network have changed: training begins anew")
+        shutil.rmtree(run.training)
+    if not path.is_file():
+        run.training.mkdir(parents=True, exist_ok=True)
+        path.write_text(key, encoding="utf-8")
+
+
+def _read_teacher(run: RunFolder, report: Report) -> "TeacherVectors | None":
+    """The present retriever's embeddings of groups and passages, if the recipe distils."""
+    if not (run.recipe.train.embedding_weight or run.recipe.train.score_weight):
+        return None
+    from accelerate import PartialState
+
+    from trainer.retrieve import encode_corpus, encode_passages
+    from trainer.train.data import TeacherVectors
+
+    teacher = open_present(run)
+    with PartialState().main_process_first():  # the others map what the first has written
+        queries = encode_corpus(
+            teacher.encode_queries, (group.query for group in read_records(run.groups, TrainingGroup)),
+            run.vectors / "teacher" / "queries.f16", key=make_key(teacher.fingerprint, teacher.dim, run.groups),
+            report=lambda count: report(f"the teacher has read {count:,} queries"),
+        )  # fmt: skip
+        # Mining left the passages' vectors there.
+        passages = encode_passages(teacher, run.training_passages, run.vectors / "present", report=report)
+    return TeacherVectors(queries=queries, passages=passages)
+
+
+def _read_tokens(run: RunFolder, backbone: "Backbone", report: Report) -> "NDArray[np.float16]":
+    """The teacher's vectors of single tokens [vocabulary, T]; zeros for those that are no text."""
+    import numpy as np
+    from tokenizers import Tokenizer
+
+    from trainer.retrieve import encode_corpus
+    from trainer.train.tokens import name_tokens
+
+    teacher = open_present(run)
+    names = name_tokens(Tokenizer.from_file(str(backbone.tokenizer)))
+    vectors = encode_corpus(
+        teacher.encode_passages, names, run.vectors / "teacher" / "tokens.f16",
+        key=make_key(teacher.fingerprint, teacher.dim, backbone.tokenizer),
+        report=lambda count: report(f"the teacher has read {count:,} of {len(names):,} tokens"),
+    )  # fmt: skip
+    return np.where(np.array([bool(name) for name in names])[:, None], vectors, np.float16(0))
