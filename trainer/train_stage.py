@@ -63,7 +63,8 @@ def train(run: RunFolder, report: Report) -> Figures:
         network, data, recipe, run.training, tokenizer=backbone.tokenizer, origin=origin, report=tell
     )
     parameters = sum(each.numel() for each in network.parameters())
-    return {"steps": checkpoint.step, "parameters": parameters} | (_summarise(last[0]) if last else {})
+    figures = {"steps": checkpoint.step, "parameters": parameters} | _find_start(run)
+    return figures | (_summarise(last[0]) if last else {})
 
 
 def _start_network(
@@ -89,6 +90,15 @@ def _start_network(
             prepare_network(backbone), early, later, taught, recipe, run.training / TOKENS, report=report
         )
     return round_tokens(network, bits), later
+
+
+def _find_start(run: RunFolder) -> Figures:
+    """How near the teacher the network stood before the first step, where something was fitted for that."""
+    from trainer.train.head import HEAD, read_cosine
+    from trainer.train.tokens import TOKENS
+
+    found = [path for path in (run.training / HEAD, run.training / TOKENS) if path.is_file()]
+    return {"cosine_at_start": read_cosine(found[0])} if found else {}
 
 
 def _summarise(progress: "Progress") -> Figures:

@@ -13,6 +13,7 @@ from trainer.encoder import EncoderConfig  # noqa: E402
 from trainer.network import build_network, change_network  # noqa: E402
 from trainer.recipe import TrainRecipe  # noqa: E402
 from trainer.train.data import TeacherVectors, divide_groups  # noqa: E402
+from trainer.train.head import read_cosine  # noqa: E402
 from trainer.train.tokens import TOKENS, fade_layers, mix_rows, name_tokens, pool_tokens, teach_tokens  # noqa: E402
 
 TAUGHT = replace(RECIPE, head=12, widths=(12, 6), embedding_weight=1.0, token_passes=40, token_rate=0.02)
@@ -93,6 +94,7 @@ def test_a_table_learns_its_teacher(world, tmp_path):
     wanted = torch.from_numpy(data.teacher.queries[later.lines])
     assert torch.nn.functional.cosine_similarity(mine, wanted, dim=-1).mean() > 0.85
     assert "from the teacher" in told[0] and "taught" in told[-1]
+    assert 0.8 < read_cosine(tmp_path / TOKENS) <= 1
 
 
 def test_a_run_that_goes_on_has_the_same_rows(world, tmp_path):

@@ -109,6 +109,7 @@ def test_every_stage_leaves_its_files_and_figures(finished):
     assert run.done["mine"]["negatives"] > run.done["mine"]["groups"]
     assert run.done["mine"]["kinds"].keys() == {"written", "crop", "question"}
     assert run.done["augment"]["held_out_queries"] > 5
+    assert -1 <= run.done["train"]["cosine_at_start"] <= 1  # token rows were taught
     assert json.loads(run.evaluation.read_text(encoding="utf-8"))
     assert "<html" in run.report.read_text(encoding="utf-8")
     assert open_retriever_folder(run.retriever).dims == (24, 16)

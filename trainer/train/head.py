@@ -6,13 +6,14 @@ into the teacher's before the first step, so that training mends a student and d
 Shapes: N texts, H width of the pooled rows, T width of the teacher.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
@@ -77,13 +78,26 @@ def add_head(
         if report:
             report(f"a head fitted to the teacher: cosine {fitted.cosine:.3f} on texts left out, before any training")
         tensors = {"weight": fitted.weight, "bias": fitted.bias}
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        save_file({name: each.contiguous() for name, each in tensors.items()}, partial)
-        partial.replace(path)
+        save_start(tensors, path, cosine=fitted.cosine)
     changed = change_network(network, output_size=recipe.head)
     changed.head.load_state_dict(tensors)
     return changed
+
+
+def save_start(tensors: Mapping[str, Tensor], path: Path, *, cosine: float) -> None:
+    """Keep weights that a run starts from, whole or not at all, with how near the teacher they come."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
+    save_file(kept, partial, metadata={"cosine": f"{cosine:.4f}"})
+    partial.replace(path)
+
+
+def read_cosine(path: Path) -> float | None:
+    """What `save_start` was told; None for a file from before it was kept."""
+    with safe_open(path, framework="pt") as file:
+        told = (file.metadata() or {}).get("cosine")
+        return None if told is None else float(told)
 
 
 def _fit_to_teacher(network: Network, data: TrainingData, recipe: TrainRecipe) -> FittedHead:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
@@ -26,7 +25,7 @@ from trainer.encoder import Encoder, Layer
 from trainer.network import Network, change_network
 from trainer.recipe import TrainRecipe
 from trainer.train.data import TrainingData
-from trainer.train.head import fit_head
+from trainer.train.head import fit_head, save_start
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,13 +94,10 @@ def teach_tokens(
     changed = change_network(network, output_size=recipe.head)
     assert isinstance(changed, Encoder)
     if not path.is_file():
-        _teach(changed, _collect(data, later, recipe), torch.from_numpy(taught[:, : recipe.head].astype(np.float32)),
-               recipe, report)  # fmt: skip
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        kept = {name: tensor.contiguous() for name, tensor in changed.state_dict().items() if name in (TABLE, *_KEPT)}
-        save_file(kept, partial)
-        partial.replace(path)
+        known = torch.from_numpy(taught[:, : recipe.head].astype(np.float32))
+        cosine = _teach(changed, _collect(data, later, recipe), known, recipe, report)
+        kept = {name: tensor for name, tensor in changed.state_dict().items() if name in (TABLE, *_KEPT)}
+        save_start(kept, path, cosine=cosine)
     changed.load_state_dict(read_tensors(path), strict=False)
     fade_layers(changed, recipe.layer_scale)
     return changed
@@ -161,7 +157,10 @@ def _collect(data: TrainingData, later: TrainingData, recipe: TrainRecipe) -> _T
     return _Texts(rows, torch.from_numpy(wanted.astype(np.float32)))
 
 
-def _teach(network: Encoder, texts: _Texts, taught: Tensor, recipe: TrainRecipe, report: Callable[[str], None]) -> None:
+def _teach(
+    network: Encoder, texts: _Texts, taught: Tensor, recipe: TrainRecipe, report: Callable[[str], None]
+) -> float:
+    """Teach table and head; returns the mean cosine on texts left out."""
     chooser = np.random.default_rng([recipe.seed, 4])
     order = chooser.permutation(len(texts.rows))
     held_out, fitted = order[: len(order) // _HELD_OUT + 1], order[len(order) // _HELD_OUT + 1 :]
@@ -189,7 +188,9 @@ def _teach(network: Encoder, texts: _Texts, taught: Tensor, recipe: TrainRecipe,
             report(f"token rows: step {step + 1:,} of {steps:,}, cosine {1 - loss.item():.3f}")
     network.embed_tokens.sparse = False
     network.zero_grad()
-    report(f"token rows taught: cosine {_measure(network, texts, held_out):.3f} on texts left out, without a layer")
+    cosine = _measure(network, texts, held_out)
+    report(f"token rows taught: cosine {cosine:.3f} on texts left out, without a layer")
+    return cosine
 
 
 def _open_optimizers(network: Encoder, recipe: TrainRecipe) -> list[torch.optim.Optimizer]:
