@@ -49,7 +49,7 @@ def describe_standing(now: Standing) -> tuple[str, str]:
     if now.indexing == "following":
         notes = now.line.count(NOT_WATCHED)
         watched = f", {count_of(notes, 'folder')} looked at now and then" if notes else ""
-        if now.line.startswith(NOT_UP_TO_DATE):
+        if is_cut_off(now):
             return now.line, "error"
         behind = now.line.startswith("catching up")
         return ("catching up with the disk" if behind else f"up to date{watched}"), "busy" if behind else ""
@@ -87,6 +87,8 @@ def describe_root(root: RootStatus, now: Standing, *, leaving: bool = False) -> 
         return "missing: unplugged?"
     if root.state == "paused":
         return "paused"
+    if is_cut_off(now):
+        return "not up to date"
     if note := watch_note(root, now.line):
         return f"polled: {note}"
     if now.indexing == "paused":
@@ -98,6 +100,11 @@ def describe_root(root: RootStatus, now: Standing, *, leaving: bool = False) -> 
     return {"following": "following", "elsewhere": "followed elsewhere", "failed": "not followed"}.get(
         now.indexing, "not followed"
     )
+
+
+def is_cut_off(now: Standing) -> bool:
+    """Whether the watcher runs but cannot write what it sees: the index was deleted under it, the disk is full."""
+    return now.indexing == "following" and now.line.startswith(NOT_UP_TO_DATE)
 
 
 def watch_note(root: RootStatus, line: str) -> str:

@@ -126,6 +126,20 @@ async def test_failures_are_retried_one_all_or_by_reason(app: DramaApp) -> None:
         assert sorted(asked[2]) == sorted([BROKEN, TORN])
 
 
+async def test_muted_failures_that_are_read_again_are_named(app: DramaApp) -> None:
+    """R reads muted failures too, and says how many of them there are."""
+    told: list[str] = []
+    app.retry = lambda paths: None  # type: ignore[method-assign]
+    async with app.run_test(size=SIZE) as pilot:
+        screen = await show(pilot)
+        move_to(screen, LOCKED)
+        await pilot.press("m")
+        app.say = lambda text, **more: told.append(text)  # type: ignore[method-assign,assignment]
+        await pilot.press("R")
+        await until(pilot, lambda: told)
+        assert told == ["Reading 3 files again, 1 muted among them"]
+
+
 async def test_muted_failures_are_hidden_and_can_come_back(app: DramaApp) -> None:
     """m hides a failure here and from the status line, M shows it, m on it unmutes it."""
     async with app.run_test(size=SIZE) as pilot:

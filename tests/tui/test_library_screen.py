@@ -11,13 +11,14 @@ from textual.widgets import Input, Static
 
 from drama_app.config import Settings
 from drama_app.library import Library
-from drama_app.records import Estimate
+from drama_app.records import Estimate, RootStatus
 from drama_app.tui.adding import Proposal, describe_proposal, list_suggestions, weigh
 from drama_app.tui.app import DramaApp
 from drama_app.tui.messages import IndexingChanged, SearchInside, StateSaid
 from drama_app.tui.screens.add_folder import AddFolderScreen
 from drama_app.tui.screens.confirm import ConfirmScreen
 from drama_app.tui.screens.library import LibraryScreen, list_most
+from drama_app.tui.standing import Standing, describe_root
 from drama_app.tui.state import UiState, save_state
 from drama_app.tui.widgets.folder_tree import FolderTree
 from drama_app.tui.widgets.path_input import PathInput, list_completions
@@ -408,3 +409,16 @@ def test_long_paths_lose_their_middle_and_double_width_counts() -> None:
     for width in (8, 9, 20):
         assert cell_len(shorten_middle("/家/龙井茶的采摘与冲泡/文件夹", width)) <= width
     assert list_most({"en": 3, "": 1}) == "en 3, unknown 1"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("up to date: 3 documents", "following"),
+        ("not up to date: the index is gone; trying again every 5 s", "not up to date"),
+    ],
+)
+def test_a_folder_that_cannot_be_written_is_not_called_followed(line: str, said: str) -> None:
+    """While the watcher cannot write what it sees, no folder is said to be followed."""
+    root = RootStatus(Path("/home/b"), 3, 9, 0.0, "ok")
+    assert describe_root(root, Standing(True, True, None, None, "following", line)) == said

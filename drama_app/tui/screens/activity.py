@@ -259,7 +259,9 @@ class ActivityScreen(PanelScreen):
         status = self.drama.status
         if status is not None and status.failed:
             self.drama.retry(each.path for each in status.failed)
-            self.drama.say(f"Reading {count_of(len(status.failed), 'file')} again")
+            muted = sum(str(each.path) in self.drama.ui.muted for each in status.failed)
+            with_muted = f", {muted:,} muted among them" if muted else ""
+            self.drama.say(f"Reading {count_of(len(status.failed), 'file')} again{with_muted}")
 
     def action_mute(self) -> None:
         """Hides the chosen failures from now on, or shows them again."""

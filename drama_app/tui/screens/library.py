@@ -21,7 +21,7 @@ from drama_app.tui.removal import UNDO_SECONDS
 from drama_app.tui.screens.add_folder import AddFolderScreen, Choice
 from drama_app.tui.screens.confirm import ConfirmScreen
 from drama_app.tui.screens.panel import PanelScreen, lay_out
-from drama_app.tui.standing import Standing, describe_root, watch_note
+from drama_app.tui.standing import Standing, describe_root, is_cut_off, watch_note
 from drama_app.tui.widgets.key_line import KeyLine
 from drama_app.tui.widgets.navigation import Navigation
 from drama_app.tui.widgets.root_table import RootLine, RootTable, describe_moment
@@ -121,7 +121,7 @@ class LibraryScreen(PanelScreen):
         return RootLine(
             root.path,
             describe_root(root, now, leaving=leaving),
-            "warning" if leaving else meaning.get(root.state, ""),
+            "warning" if leaving else meaning.get(root.state, "error" if is_cut_off(now) else ""),
             root.documents,
             root.passages,
             root.synced,
@@ -145,7 +145,9 @@ class LibraryScreen(PanelScreen):
         said = [f"last complete sync {describe_moment(root.synced)}"]
         line = self.query_one(RootTable).chosen
         said += [line.state] if line is not None else []
-        if root.state == "ok" and self.drama.indexing == "following" and not watch_note(root, self.drama.state_line):
+        now = read_standing(self.drama)
+        watched = now.indexing == "following" and not watch_note(root, now.line)
+        if root.state == "ok" and watched and not is_cut_off(now):
             said.append("changes are reported by the system")
         path = clean_for_terminal(str(root.path))
         lines = [Content.styled(path, "bold")] if cell_len(path) <= self.size.width - 2 else [Content(path)]
