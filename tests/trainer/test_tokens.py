@@ -11,7 +11,8 @@ from drama_app.errors import UsageError  # noqa: E402
 from tests.trainer.tiny_training import RECIPE, TOPICS, WORDS, load_world, make_network  # noqa: E402
 from trainer.encoder import EncoderConfig  # noqa: E402
 from trainer.network import build_network, change_network  # noqa: E402
-from trainer.recipe import TrainRecipe  # noqa: E402
+from trainer.outline import check_shape  # noqa: E402
+from trainer.recipe import PruneRecipe, Recipe, TrainRecipe  # noqa: E402
 from trainer.train.data import TeacherVectors, divide_groups  # noqa: E402
 from trainer.train.head import read_cosine  # noqa: E402
 from trainer.train.tokens import TOKENS, fade_layers, mix_rows, name_tokens, pool_tokens, teach_tokens  # noqa: E402
@@ -128,6 +129,18 @@ def test_networks_without_room_are_refused(world, tmp_path):
         teach_tokens(make_network(), *halves, tokens, TAUGHT, tmp_path / TOKENS, report=print)
     with pytest.raises(UsageError, match="no room in rows of 24"):
         teach_tokens(_make_llm(), *halves, tokens, replace(TAUGHT, head=24), tmp_path / TOKENS, report=print)
+
+
+def test_a_network_without_room_is_told_before_a_run():
+    """The plan of a run names what its network lacks, before a corpus is read."""
+    recipe = Recipe(prune=PruneRecipe(method="none"), train=replace(TAUGHT, widths=(12,), query_tokens=8))
+    check_shape(_make_llm().config, recipe)
+    with pytest.raises(UsageError, match="an LLM's network"):
+        check_shape(make_network().config, recipe)
+    with pytest.raises(UsageError, match="no room in token rows of 24"):
+        check_shape(_make_llm().config, replace(recipe, train=replace(recipe.train, head=24)))
+    with pytest.raises(UsageError, match="no room in token rows of 8"):
+        check_shape(_make_llm().config, replace(recipe, prune=PruneRecipe(hidden_size=8)))
 
 
 def test_a_recipe_needs_a_head_and_a_share():
