@@ -140,9 +140,7 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
     reading = size.passages * size.tokens / (_ENCODED * (os.cpu_count() or 1))
     body = _count_body(config, recipe)
     pruning, training = _estimate_training(recipe, body, _count_table(config, recipe), size, measure() * _SHARE)
-    distils = recipe.train.embedding_weight or recipe.train.score_weight
-    taught = reading if distils and not recipe.mine.depth else 0.0  # mining leaves the passages' vectors to the teacher
-    taught += _estimate_tokens(recipe, config, size)
+    taught = _estimate_teaching(recipe, config, size, reading)
     if config is not None and not hasattr(config, "kv_heads"):
         pruning = 0.0  # an encoder loses layers and reads nothing
     shape = f"{body / 1e6:.0f} million weights" if body else "a network from the hub"
@@ -338,13 +336,15 @@ def _count_table(config: NetworkConfig | None, recipe: Recipe) -> float:
     return float((recipe.prune.vocabulary or config.vocab_size) * (recipe.prune.hidden_size or config.hidden_size))
 
 
-def _estimate_tokens(recipe: Recipe, config: NetworkConfig | None, size: _Size) -> float:
-    """Seconds of teaching token rows: the teacher reads the vocabulary, then some two texts a passage go by."""
+def _estimate_teaching(recipe: Recipe, config: NetworkConfig | None, size: _Size, reading: float) -> float:
+    """Seconds of a teacher: passages that mining has not left to it, the vocabulary, some two texts a passage go by."""
     train = recipe.train
+    distils = train.embedding_weight or train.score_weight
+    seconds = reading if distils and not recipe.mine.depth else 0.0
     if not train.token_passes or config is None:
-        return 0.0
+        return seconds
     names = (recipe.prune.vocabulary or config.vocab_size) / (_NAMED * (os.cpu_count() or 1) / 2)
-    return names + train.token_passes * 2 * size.passages / _TAUGHT
+    return seconds + names + train.token_passes * 2 * size.passages / _TAUGHT
 
 
 def _describe_augment(recipe: Recipe) -> str:
