@@ -97,8 +97,9 @@ def _find_start(run: RunFolder) -> Figures:
     from trainer.train.head import HEAD, read_cosine
     from trainer.train.tokens import TOKENS
 
-    found = [path for path in (run.training / HEAD, run.training / TOKENS) if path.is_file()]
-    return {"cosine_at_start": read_cosine(found[0])} if found else {}
+    path = run.training / (TOKENS if run.recipe.train.token_passes else HEAD)
+    cosine = read_cosine(path) if path.is_file() else None
+    return {} if cosine is None else {"cosine_at_start": cosine}
 
 
 def _summarise(progress: "Progress") -> Figures:
