@@ -6,6 +6,7 @@ XLM-R and the shipped retriever are one network. It loads no file and knows no t
 Shapes: B texts, L tokens, H hidden, N heads, D head dimension, F feed-forward width.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -99,18 +100,25 @@ class BidirectionalEncoder(nn.Module):
         Raises:
             ValueError: The texts are longer than the table of positions.
         """
+        for rows in self.iterate_rows(input_ids, attention_mask):  # noqa: B007  the last ones are what is wanted
+            pass
+        return rows
+
+    def iterate_rows(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Iterator[Tensor]:
+        """Rows [B, L, H] before the first layer and after each; arguments and errors as in `forward`."""
         length = input_ids.shape[1]
         if length > self.config.max_tokens:
             raise ValueError(f"{length} tokens, but this network has positions for {self.config.max_tokens}")
         places = torch.arange(length, device=input_ids.device)
         rows: Tensor = self.embed_norm(self.embed_tokens(input_ids) + self.positions(places))
+        yield rows
         allowed = None if attention_mask is None else attention_mask[:, None, None, :].bool()
         for layer in self.layers:
             if self.gradient_checkpointing and self.training:
                 rows = checkpoint(layer, rows, allowed, use_reentrant=False)
             else:
                 rows = layer(rows, allowed)
-        return rows
+            yield rows
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor | None = None) -> Tensor:
         """Embeddings float32 [B, dim], not normalised."""

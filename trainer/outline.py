@@ -92,6 +92,8 @@ def check_shape(config: NetworkConfig, recipe: Recipe) -> None:
         raise UsageError("[train] 'head' is for a network that has none; this one has a head: leave the key out")
     if train.token_passes:
         _check_tokens(config, recipe)
+    if train.row_weight:
+        _check_rows(config, recipe)
     width = train.head or config.output_size or recipe.prune.hidden_size or config.hidden_size
     for name, widths in (("train", train.widths), ("export", export.widths), ("evaluate", recipe.evaluate.widths)):
         if wrong := [each for each in widths if not 0 < each <= width]:
@@ -104,6 +106,16 @@ def check_shape(config: NetworkConfig, recipe: Recipe) -> None:
             raise UsageError(
                 f"[train] '{name}' = {getattr(train, name)}, but the backbone reads {config.max_tokens} tokens"
             )
+
+
+def _check_rows(config: NetworkConfig, recipe: Recipe) -> None:
+    prune = recipe.prune
+    fewer = prune.method == "spaced-layers" and 0 < prune.layers < config.layers
+    if hasattr(config, "kv_heads") or not fewer or 0 < prune.vocabulary < config.vocab_size:
+        raise UsageError(
+            "[train] 'row_weight' is for a BERT or XLM-R network that lost layers and nothing else: "
+            f"[prune] method = 'spaced-layers', 'layers' below {config.layers}, no 'vocabulary'"
+        )
 
 
 def _check_tokens(config: NetworkConfig, recipe: Recipe) -> None:

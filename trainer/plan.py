@@ -139,7 +139,7 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
     size = _measure_corpus(texts)
     reading = size.passages * size.tokens / (_ENCODED * (os.cpu_count() or 1))
     body = _count_body(config, recipe)
-    pruning, training = _estimate_training(recipe, body, _count_table(config, recipe), size, measure() * _SHARE)
+    pruning, training = _estimate_training(recipe, config, size, measure() * _SHARE)
     taught = _estimate_teaching(recipe, config, size, reading)
     if config is not None and not hasattr(config, "kv_heads"):
         pruning = 0.0  # an encoder loses layers and reads nothing
@@ -172,15 +172,16 @@ def _plan_mining(recipe: Recipe, size: _Size, reading: float) -> PlannedStage:
     return PlannedStage("mine", what, seconds + 1)
 
 
-def _estimate_training(recipe: Recipe, body: float, table: float, size: _Size, flops: float) -> tuple[float, float]:
+def _estimate_training(recipe: Recipe, config: NetworkConfig | None, size: _Size, flops: float) -> tuple[float, float]:
     """Seconds of pruning and of the contrastive stage, by the FLOPs a second that they reach."""
-    prune, train = recipe.prune, recipe.train
+    prune, train, body, table = recipe.prune, recipe.train, _count_body(config, recipe), _count_table(config, recipe)
     steps = 0 if prune.method == "none" else prune.continue_steps
     steps += prune.mask_steps if prune.method == "learned" else 0
     passages = train.batch * (1 + train.hard_negatives)
     tokens = train.batch * _QUERY_TOKENS + passages * min(size.tokens, train.passage_tokens)
     language = _PASSES * (body + table) * steps * prune.batch * prune.length
-    return language / flops, _PASSES * body * train.steps * tokens / flops
+    read = 2 * body * config.layers / prune.layers if train.row_weight and config else 0.0  # by the whole network
+    return language / flops, (_PASSES * body + read) * train.steps * tokens / flops
 
 
 def _check_texts(inputs: Inputs) -> None:

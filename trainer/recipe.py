@@ -157,6 +157,8 @@ class TrainRecipe:
     were of no use after 460 steps, at 0.02 they drown the table (LOG.md)."""
     embedding_weight: float = 0.0
     """Distillation: matching the teacher's embeddings."""
+    row_weight: float = 0.0
+    """Distillation: matching each token's row behind each layer, where a BERT or XLM-R network lost some."""
     score_weight: float = 0.0
     """Distillation: matching the teacher's scores."""
     score_temperature: float = 0.04
@@ -182,6 +184,8 @@ class TrainRecipe:
         taught = self.embedding_weight or self.score_weight
         _require(not self.head or bool(taught), "head", "needs a teacher: 'embedding_weight' or 'score_weight'")
         _require(not self.token_passes or bool(self.head), "token_passes", "needs a 'head'")
+        _require(self.row_weight >= 0, "row_weight", "must be 0 or more")
+        _require(not self.row_weight or self.freeze_tokens, "row_weight", "needs 'freeze_tokens': the table is shared")
         _require(0 < self.token_share < 1, "token_share", "must be above 0 and below 1")
         alike = len(self.width_weights) in (0, len(self.widths))
         _require(alike, "width_weights", "needs one weight for each of 'widths'")

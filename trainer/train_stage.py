@@ -6,10 +6,11 @@ The work itself is `trainer.train`'s. Called again after a crash it goes on.
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.augment.ledger import format_time
-from trainer.inputs import open_present, read_evaluation
+from trainer.inputs import name_source, open_present, read_evaluation
 from trainer.records import TrainingGroup, make_key, read_records
 from trainer.run_folder import RunFolder
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from trainer.network import Network
     from trainer.recipe import TrainRecipe
     from trainer.train.data import TeacherVectors, TrainingData
+    from trainer.train.rows import WholeNetwork
     from trainer.train.run import Progress
 
 Report = Callable[[str], None]
@@ -60,8 +62,9 @@ def train(run: RunFolder, report: Report) -> Figures:
         report(describe_progress(progress))
 
     checkpoint = train_network(
-        network, data, recipe, run.training, tokenizer=backbone.tokenizer, origin=origin, report=tell
-    )
+        network, data, recipe, run.training, tokenizer=backbone.tokenizer, origin=origin, whole=_open_whole(run),
+        report=tell,
+    )  # fmt: skip
     parameters = sum(each.numel() for each in network.parameters())
     figures = {"steps": checkpoint.step, "parameters": parameters} | _find_start(run)
     return figures | (_summarise(last[0]) if last else {})
@@ -90,6 +93,20 @@ def _start_network(
             prepare_network(backbone), early, later, taught, recipe, run.training / TOKENS, report=report
         )
     return round_tokens(network, bits), later
+
+
+def _open_whole(run: RunFolder) -> "WholeNetwork | None":
+    """The network before it lost layers, if the recipe learns token rows from it."""
+    if not run.recipe.train.row_weight:
+        return None
+    from trainer.backbone import load_backbone
+    from trainer.prune.run import choose_layers
+    from trainer.train.rows import WholeNetwork
+
+    weights = Path(run.inputs.weights) if run.inputs.weights else None
+    network = load_backbone(name_source(run), weights=weights).network
+    kept = choose_layers(network.config.layers, run.recipe.prune)
+    return WholeNetwork(network, kept, run.recipe.train.row_weight)
 
 
 def _find_start(run: RunFolder) -> Figures:

@@ -207,8 +207,10 @@ def test_schedule_warms_up_and_falls():
 
 
 def test_flops_are_counted_by_hand():
-    """Three passes of 2 FLOPs a weight and token, and 4 a head column, token and token seen."""
+    """Three passes of 2 FLOPs a weight and token, and 4 a head column, token and token seen; one for a teacher."""
     weights = 2 * (4 * 16 * 16 + 2 * 16 * 32)
-    assert count_flops(make_network(), [10, 20]) == 3 * (30 * 2 * weights + 500 * 4 * 16 * 2)
+    reading = 30 * 2 * weights + 500 * 4 * 16 * 2
+    assert count_flops(make_network(), [10, 20]) == 3 * reading
+    assert count_flops(make_network(), [10, 20], make_network()) == 4 * reading
     assert measure_gemm(torch.device("cpu"), torch.float32, seconds=0.01) > 1e8
     assert measure_memory(torch.device("cpu")) > 10**7

@@ -42,7 +42,7 @@ def _measure(world, encoder, *, chunk_tokens, keep_tokens, recipe=RECIPE):
     targets = prepare_targets(batch, teacher, workers.device)
     torch.manual_seed(8)
     passes = Passes(pad=0, chunk_tokens=chunk_tokens, keep_tokens=keep_tokens, width=16)
-    sums = accumulate_gradients(
+    sums, _ = accumulate_gradients(
         encoder, rows, lambda leaf: backward_loss(leaf, targets, recipe, slice(0, 24), project_up), workers, passes
     )
     parameters = [*encoder.parameters(), *project_up.parameters()]

@@ -203,14 +203,14 @@ def measure_parts(network: Encoder, corpus: TokenRow, recipe: PruneRecipe, *, re
 
 
 def choose_layers(layers: int, recipe: PruneRecipe) -> Sequence[int]:
-    """The layers that stay where their place decides: the first ones, or spaced ones from the first to the last.
+    """The layers that stay where their place decides: the first ones, or the last ones of equal blocks.
 
     Spaced ones keep the layer whose output a trained head reads, which an embedder needs and an LLM to be trained anew
-    does not.
+    does not; and each can learn what its block did (`trainer.train.rows`).
     """
     left = recipe.layers or layers
-    if recipe.method == "spaced-layers" and left > 1:
-        return [round(place * (layers - 1) / (left - 1)) for place in range(left)]
+    if recipe.method == "spaced-layers":
+        return [(place + 1) * layers // left - 1 for place in range(left)]
     return range(left)
 
 

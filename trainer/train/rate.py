@@ -5,7 +5,7 @@ memory does not count as work done.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,14 +18,19 @@ _PASSES = 3
 """A backward pass costs two forward passes: gradients of inputs and of weights."""
 
 
-def count_flops(network: "Network", lengths: Iterable[int]) -> float:
-    """Model FLOPs of training on texts of these lengths, in tokens."""
+def count_flops(network: "Network", lengths: Sequence[int], teacher: "Network | None" = None) -> float:
+    """Model FLOPs of training on texts of these lengths, in tokens; with those of a teacher that only reads them."""
+    read = _count_reading(teacher, lengths) if teacher else 0.0
+    return _PASSES * _count_reading(network, lengths) + read
+
+
+def _count_reading(network: "Network", lengths: Sequence[int]) -> float:
     config = network.config
     linear = [module for name, module in network.named_modules() if isinstance(module, nn.Linear) and name != "lm_head"]
     a_token = 2 * sum(module.weight.numel() for module in linear)
     # Scores and mixed values: two products of length x head width, for each head and token.
     a_pair = 4 * config.heads * config.head_dim * config.layers
-    return _PASSES * float(sum(length * a_token + length * length * a_pair for length in lengths))
+    return float(sum(length * a_token + length * length * a_pair for length in lengths))
 
 
 def measure_gemm(device: torch.device, dtype: torch.dtype, *, seconds: float = 0.1) -> float:

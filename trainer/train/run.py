@@ -38,11 +38,14 @@ from trainer.train.data import Sampler, TrainingData
 from trainer.train.guard import Watch
 from trainer.train.objective import backward_loss, prepare_targets
 from trainer.train.rate import count_flops, measure_gemm, measure_memory, synchronise
+from trainer.train.rows import WholeNetwork
 from trainer.train.step import Passes, Workers, accumulate_gradients
 
 HISTORY, FINAL = "history.jsonl", "final"
 _SMOOTHING = 0.9
 """Share of what is shown of a rate that comes from the steps before."""
+_MEASURED = 64
+"""Passages on which it is measured how far a teacher's token rows lie apart."""
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +59,8 @@ class Progress:
     loss: float
     contrastive: float
     """The part of the loss that tells answers from other passages."""
+    rows: float
+    """The part that token rows have, 0 without a whole network to learn them from."""
     right: float
     """Share of queries whose positive was the best of their competitors."""
     learning_rate: float
@@ -81,6 +86,7 @@ class _Run:
     watch: Watch
     workers: Workers
     flops_limit: float
+    whole: WholeNetwork | None
     step: int = 0
     pace: float = 0.0
     """Smoothed seconds a step."""
@@ -93,7 +99,8 @@ class _Run:
 
 def train(
     network: Network, data: TrainingData, recipe: TrainRecipe, out: Path, *, tokenizer: Path, origin: Origin,
-    report: Callable[[Progress], None] | None = None, cpu: bool = False, stop_at: int | None = None,
+    whole: WholeNetwork | None = None, report: Callable[[Progress], None] | None = None, cpu: bool = False,
+    stop_at: int | None = None,
 ) -> Checkpoint:  # fmt: skip
     """Train a network, going on where an earlier call into the same folder stopped.
 
@@ -102,8 +109,8 @@ def train(
         data: From `load_data`.
         recipe: The stage.
         out: Folder of the run: a checkpoint every `save_every` steps, `history.jsonl`, and `final` at the end.
-        tokenizer: Goes into the checkpoints.
-        origin: What the network came from.
+        tokenizer, origin: Go into the checkpoints.
+        whole: What it was before it lost layers, to learn token rows from.
         report: Called after each step, in the main process.
         cpu: Leave a GPU alone.
         stop_at: Stop after this step, as if interrupted.
@@ -117,7 +124,7 @@ def train(
     """
     workers = _open_workers(cpu=cpu)
     start = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
-    run = _set_up(network, data, recipe, workers)
+    run = _set_up(network, data, recipe, workers, whole)
     inputs = {"train": describe(recipe)}
     _resume(run, recipe, inputs, out)
     keep = {"tokenizer": tokenizer, "origin": origin, "recipe": inputs}
@@ -146,7 +153,9 @@ def _open_workers(*, cpu: bool) -> Workers:
     return Workers(Accelerator(cpu=cpu or None, mixed_precision=precision))
 
 
-def _set_up(network: Network, data: TrainingData, recipe: TrainRecipe, workers: Workers) -> _Run:
+def _set_up(
+    network: Network, data: TrainingData, recipe: TrainRecipe, workers: Workers, whole: WholeNetwork | None
+) -> _Run:
     if too_wide := [width for width in recipe.widths if not 0 < width <= network.config.dim]:
         raise UsageError(f"[train] 'widths': {too_wide[0]} is no width of embeddings of {network.config.dim}")
     network.to(workers.device).train()
@@ -158,6 +167,9 @@ def _set_up(network: Network, data: TrainingData, recipe: TrainRecipe, workers: 
     if recipe.embedding_weight and data.teacher:
         width = max(recipe.widths, default=network.config.dim)
         projector = _make_projector(width, data.teacher.queries.shape[1]).to(workers.device)
+    if whole:
+        some = [data.passages[row] for row in range(min(_MEASURED, len(data.passages)))]
+        whole.settle(network, some, pad=data.pad)
     modules = [network, *([projector] if projector else [])]
     trained = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
     groups = [
@@ -172,6 +184,7 @@ def _set_up(network: Network, data: TrainingData, recipe: TrainRecipe, workers: 
         watch=Watch(recipe.must_learn_by),
         workers=workers,
         flops_limit=_measure_limit(workers),
+        whole=whole,
     )
 
 
@@ -206,20 +219,23 @@ def _take_step(run: _Run, data: TrainingData, recipe: TrainRecipe) -> Progress:
     passes = Passes(
         pad=data.pad, chunk_tokens=recipe.chunk_tokens, keep_tokens=recipe.keep_tokens, width=run.network.config.dim
     )
-    sums: Tensor = accumulate_gradients(
-        run.network, rows, lambda leaf: backward_loss(leaf, targets, recipe, share, run.projector), run.workers, passes
-    )
-    loss, contrastive, right = run.workers.add_up(sums).tolist()
+    sums, apart = accumulate_gradients(
+        run.network, rows, lambda leaf: backward_loss(leaf, targets, recipe, share, run.projector), run.workers, passes,
+        run.whole,
+    )  # fmt: skip
+    loss, contrastive, right, apart = run.workers.add_up(torch.cat([sums, sums.new_tensor([apart])])).tolist()
+    loss += apart
     rate = schedule(run.step, recipe)
     _descend(run, recipe, loss, rate)
     synchronise(run.workers.device)
     seconds = time.perf_counter() - began
     run.pace = _SMOOTHING * run.pace + (1 - _SMOOTHING) * seconds if run.pace else seconds
     lengths = [len(row) for row in rows]
+    flops = count_flops(run.network, lengths, run.whole.network if run.whole else None)
     return Progress(
-        step=run.step, steps=recipe.steps, loss=loss, contrastive=contrastive, right=right, learning_rate=rate,
-        tokens_per_second=sum(lengths) / seconds,
-        gemm_share=count_flops(run.network, lengths) / seconds / run.flops_limit / run.workers.count,
+        step=run.step, steps=recipe.steps, loss=loss, contrastive=contrastive, rows=apart, right=right,
+        learning_rate=rate, tokens_per_second=sum(lengths) / seconds,
+        gemm_share=flops / seconds / run.flops_limit / run.workers.count,
         seconds_left=(recipe.steps - run.step) * run.pace, memory=measure_memory(run.workers.device), texts=len(rows),
     )  # fmt: skip
 

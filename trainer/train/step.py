@@ -30,6 +30,14 @@ class TextEncoder(Protocol):
         ...
 
 
+class RowTeacher(Protocol):
+    """What a network's token rows are compared with, chunk by chunk."""
+
+    def embed(self, encoder: Any, input_ids: Tensor, attention_mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Embeddings as the encoder's own, and a loss added up over the chunk's tokens, float32 []."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Workers:
     """What the processes of a run have in common: a device, a precision, and sums."""
@@ -106,9 +114,9 @@ class Passes:
 
 
 def accumulate_gradients(
-    encoder: TextEncoder, rows: "Sequence[NDArray[np.int32]]", take_loss: Callable[[Tensor], Any], workers: Workers,
-    passes: Passes,
-) -> Any:  # fmt: skip
+    encoder: TextEncoder, rows: "Sequence[NDArray[np.int32]]", take_loss: Callable[[Tensor], Tensor], workers: Workers,
+    passes: Passes, teacher: RowTeacher | None = None,
+) -> tuple[Tensor, float]:  # fmt: skip
     """Add to the parameters' gradients those of a loss over all texts of a batch.
 
     Args:
@@ -117,34 +125,55 @@ def accumulate_gradients(
         take_loss: Gets embeddings [N, D] and calls `backward` on this process's share of the loss.
         workers: This process and the others.
         passes: Sizes.
+        teacher: Of token rows, whose loss, a mean over all tokens of the batch, is added.
 
     Returns:
-        What `take_loss` returned. Gradients are this process's share: they are still to be added up over processes.
+        What `take_loss` returned, and the teacher's loss: as the gradients, this process's share.
     """
     chunks = _deal_chunks(rows, workers, passes.chunk_tokens)
-    seeds = torch.randint(2**62, (len(chunks),)).tolist()
-
-    def embed(number: int) -> Tensor:
-        # One seed a chunk, so that dropout falls alike in both passes.
-        with _seeded(seeds[number], workers.device), workers.accelerator.autocast():
-            return encoder.embed(*pad_rows([rows[at] for at in chunks[number]], passes.pad, workers.device)).float()
-
+    embed = _Embedder(encoder, rows, chunks, workers, passes.pad, teacher)
     padded = list(accumulate(len(rows[chunk[0]]) * len(chunk) for chunk in chunks))
-    traces: dict[int, Tensor] = {}
+    traces: dict[int, tuple[Tensor, Tensor]] = {}
     embeddings = torch.zeros(len(rows), passes.width, device=workers.device)
     for number, chunk in enumerate(chunks):
         with torch.set_grad_enabled(padded[number] <= passes.keep_tokens):
-            output = embed(number)
-        embeddings[chunk] = output.detach()
-        if output.requires_grad:
-            traces[number] = output
+            trace = embed(number)
+        embeddings[chunk] = trace[0].detach()
+        if trace[0].requires_grad:
+            traces[number] = trace
     leaf = workers.add_up(embeddings).requires_grad_()
     result = take_loss(leaf)
     gradients = workers.add_up(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
+    apart = 0.0
     for number, chunk in enumerate(chunks):
-        output = traces.pop(number) if number in traces else embed(number)
-        output.backward(gradients[chunk])  # type: ignore[no-untyped-call]
-    return result
+        output, distance = traces.pop(number) if number in traces else embed(number)
+        ((output * gradients[chunk]).sum() + distance).backward()  # type: ignore[no-untyped-call]
+        apart += distance.item()
+    return result, apart
+
+
+class _Embedder:
+    """Passes chunks through the network, each in the same way as often as it is asked for."""
+
+    def __init__(
+        self, encoder: TextEncoder, rows: "Sequence[NDArray[np.int32]]", chunks: Sequence[Sequence[int]],
+        workers: Workers, pad: int, teacher: RowTeacher | None,
+    ) -> None:  # fmt: skip
+        self._encoder, self._rows, self._chunks = encoder, rows, chunks
+        self._workers, self._pad, self._teacher = workers, pad, teacher
+        self._tokens = sum(map(len, rows))
+        # One seed a chunk, so that dropout falls alike in both passes.
+        self._seeds = torch.randint(2**62, (len(chunks),)).tolist()
+
+    def __call__(self, number: int) -> tuple[Tensor, Tensor]:
+        """Embeddings of a chunk, and the chunk's part of the teacher's loss; 0 without a teacher or a gradient."""
+        device = self._workers.device
+        with _seeded(self._seeds[number], device), self._workers.accelerator.autocast():
+            padded = pad_rows([self._rows[at] for at in self._chunks[number]], self._pad, device)
+            if self._teacher and torch.is_grad_enabled():
+                output, distance = self._teacher.embed(self._encoder, *padded)
+                return output.float(), distance / self._tokens
+            return self._encoder.embed(*padded).float(), torch.zeros((), device=device)
 
 
 def _deal_chunks(rows: "Sequence[NDArray[np.int32]]", workers: Workers, most_tokens: int) -> list[list[int]]:
