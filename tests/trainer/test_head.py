@@ -70,7 +70,7 @@ def test_the_network_starts_at_its_teacher(world, tmp_path):
 
 
 def test_a_run_that_goes_on_has_the_same_head(world, tmp_path):
-    """A second call reads the head that the first has fitted, whatever the network has become."""
+    """A second call reads the head that the first has fitted, whatever the network has become, if it is as wide."""
     data = _imitate(world)
     first = add_head(make_network(), data, WITH_HEAD, tmp_path / HEAD)
     changed = make_network()
@@ -79,6 +79,8 @@ def test_a_run_that_goes_on_has_the_same_head(world, tmp_path):
     second = add_head(changed, data, WITH_HEAD, tmp_path / HEAD)
     assert torch.equal(first.head.weight, second.head.weight)
     assert torch.equal(first.head.bias, second.head.bias)
+    narrower = replace(WITH_HEAD, head=WITH_HEAD.head // 2)
+    assert add_head(make_network(), data, narrower, tmp_path / HEAD).head.weight.shape[0] == narrower.head
 
 
 def test_a_head_trains_and_is_kept(world, tmp_path):

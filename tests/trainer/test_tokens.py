@@ -99,13 +99,16 @@ def test_a_table_learns_its_teacher(world, tmp_path):
 
 
 def test_a_run_that_goes_on_has_the_same_rows(world, tmp_path):
-    """A second call reads what the first has taught and teaches nothing."""
+    """A second call reads what the first has taught and teaches nothing, unless it is told to teach otherwise."""
     data, tokens = _read_topics(world)
     halves, told = divide_groups(data, 0.5, seed=0), []
     first = teach_tokens(_make_llm(), *halves, tokens, TAUGHT, tmp_path / TOKENS, report=lambda text: None)
     second = teach_tokens(_make_llm(), *halves, tokens, TAUGHT, tmp_path / TOKENS, report=told.append)
     assert all(torch.equal(tensor, second.state_dict()[name]) for name, tensor in first.state_dict().items())
     assert not told and not first.embed_tokens.sparse
+    other = replace(TAUGHT, token_rate=TAUGHT.token_rate / 2)
+    third = teach_tokens(_make_llm(), *halves, tokens, other, tmp_path / TOKENS, report=told.append)
+    assert told and not torch.equal(third.embed_tokens.weight, first.embed_tokens.weight)
 
 
 def test_halves_share_no_group(world):

@@ -16,6 +16,7 @@ from drama_app.retriever import open_retriever_folder
 from tests.trainer.tiny_gguf import make_tiny_gguf
 from trainer.cli import main
 from trainer.narration import show_progress
+from trainer.recipe import PruneRecipe
 from trainer.run_folder import STAGES, RunFolder
 
 PLACES = ("Avaria", "Belmont", "Corvina", "Dunmore", "Eldoria", "Fernhill", "Granada", "Holmgard", "Istria", "Jutland")
@@ -160,6 +161,41 @@ def test_one_stage_runs_again_alone(finished, tmp_path, capsys):
     assert main(["train", str(copy)]) == 0
     assert RunFolder.open(copy).done["train"]["loss"] > 0
     assert (copy / "train" / "final" / "complete.json").stat().st_mtime_ns > trained
+
+
+def test_what_lost_layers_learns_from_the_whole(finished, tmp_path):
+    """With a weight of rows the training opens the network that was cut, and its rows come nearer."""
+    from tokenizers import Tokenizer
+
+    from trainer.bidirectional import BidirectionalConfig
+    from trainer.checkpoint import Origin, save_checkpoint
+    from trainer.network import build_network
+    from trainer.stages import prune
+    from trainer.train_stage import train
+
+    done, tokenizer = RunFolder.open(finished), finished / "backbone" / "tokenizer.json"
+    vocabulary = Tokenizer.from_file(str(tokenizer)).get_vocab_size()
+    shape = BidirectionalConfig(vocab_size=vocabulary, hidden_size=16, layers=4, heads=2, ffn_size=32)
+    whole = build_network(shape)
+    for layer in whole.layers:
+        layer.down.weight.data.mul_(
+            2000
+        )  # small random layers would change nothing, and losing them would cost nothing
+    save_checkpoint(tmp_path / "whole", whole, tokenizer=tokenizer, origin=Origin(name="whole"))
+    stage = replace(
+        done.recipe.train, steps=8, freeze_tokens=True, row_weight=6.0, head=0, token_passes=0, embedding_weight=0.0,
+        score_weight=0.0, widths=(16,), learning_rate=1e-2, must_learn_by=0,
+    )  # fmt: skip
+    recipe = replace(done.recipe, train=stage, prune=PruneRecipe(method="spaced-layers", layers=2))
+    copy = tmp_path / "run"
+    shutil.copytree(finished / "corpus", copy / "corpus")
+    shutil.copytree(finished / "queries", copy / "queries")
+    (copy / "groups.jsonl").write_bytes(done.groups.read_bytes())
+    run = RunFolder(copy, recipe, replace(done.inputs, backbone=str(tmp_path / "whole")), {})
+    assert prune(run, print)["shape"]["layers"] == 2
+    assert train(run, print)["steps"] == 8
+    rows = [json.loads(line)["rows"] for line in (run.training / "history.jsonl").read_text("utf-8").splitlines()]
+    assert 0 < rows[-1] < rows[0]
 
 
 @pytest.mark.parametrize(

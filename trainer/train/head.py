@@ -22,6 +22,7 @@ from drama_app.errors import UsageError
 from trainer.checkpoint import read_tensors
 from trainer.network import Network, change_network
 from trainer.recipe import TrainRecipe
+from trainer.records import make_key
 from trainer.train.data import TrainingData
 from trainer.train.step import pad_rows, plan_chunks
 
@@ -71,25 +72,34 @@ def add_head(
     assert data.teacher is not None  # the recipe has seen to it
     if recipe.head > (there := data.teacher.queries.shape[1]):
         raise UsageError(f"[train] 'head' = {recipe.head}, but the teacher's vectors have {there} columns")
-    if path.is_file():
+    key = make_key({"head": recipe.head, "seed": recipe.seed})
+    if is_start(path, key):
         tensors = read_tensors(path)
     else:
         fitted = _fit_to_teacher(network, data, recipe)
         if report:
             report(f"a head fitted to the teacher: cosine {fitted.cosine:.3f} on texts left out, before any training")
         tensors = {"weight": fitted.weight, "bias": fitted.bias}
-        save_start(tensors, path, cosine=fitted.cosine)
+        save_start(tensors, path, key=key, cosine=fitted.cosine)
     changed = change_network(network, output_size=recipe.head)
     changed.head.load_state_dict(tensors)
     return changed
 
 
-def save_start(tensors: Mapping[str, Tensor], path: Path, *, cosine: float) -> None:
-    """Keep weights that a run starts from, whole or not at all, with how near the teacher they come."""
+def is_start(path: Path, key: str) -> bool:
+    """Whether weights to start from are kept there that were made as `key` says."""
+    if not path.is_file():
+        return False
+    with safe_open(path, framework="pt") as file:
+        return bool((file.metadata() or {}).get("key") == key)
+
+
+def save_start(tensors: Mapping[str, Tensor], path: Path, *, key: str, cosine: float) -> None:
+    """Keep weights that a run starts from, whole or not at all, with what they were made by and how near they come."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(kept, partial, metadata={"cosine": f"{cosine:.4f}"})
+    save_file(kept, partial, metadata={"key": key, "cosine": f"{cosine:.4f}"})
     partial.replace(path)
 
 

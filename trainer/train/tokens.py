@@ -24,8 +24,9 @@ from trainer.checkpoint import TABLE, read_tensors
 from trainer.encoder import Encoder, Layer
 from trainer.network import Network, change_network
 from trainer.recipe import TrainRecipe
+from trainer.records import make_key
 from trainer.train.data import TrainingData
-from trainer.train.head import fit_head, save_start
+from trainer.train.head import fit_head, is_start, save_start
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,6 +48,8 @@ _USUAL, _MOST = 0.7, 0.9
 """Share of a row's length that is the teacher's: in one of twenty more than the first, in none more than the second."""
 _LAST_RATE = 0.02
 """Share of the learning rate at the end, to which it falls in a line."""
+_MADE_BY = ("head", "token_passes", "token_share", "token_rate", "seed")
+"""What of a recipe decides what is taught."""
 _KEPT = ("norm.weight", "head.weight", "head.bias")
 
 
@@ -93,11 +96,12 @@ def teach_tokens(
         raise UsageError(f"[train] 'head' = {recipe.head} leaves no room in rows of {network.config.hidden_size}")
     changed = change_network(network, output_size=recipe.head)
     assert isinstance(changed, Encoder)
-    if not path.is_file():
+    key = make_key({name: getattr(recipe, name) for name in _MADE_BY})
+    if not is_start(path, key):
         known = torch.from_numpy(taught[:, : recipe.head].astype(np.float32))
         cosine = _teach(changed, _collect(data, later, recipe), known, recipe, report)
         kept = {name: tensor for name, tensor in changed.state_dict().items() if name in (TABLE, *_KEPT)}
-        save_start(kept, path, cosine=cosine)
+        save_start(kept, path, key=key, cosine=cosine)
     changed.load_state_dict(read_tensors(path), strict=False)
     fade_layers(changed, recipe.layer_scale)
     return changed
