@@ -162,24 +162,26 @@ def test_gguf_files(tmp_path: Path) -> None:
     assert json.loads(backbone.tokenizer.read_text())["model"]["type"] == "BPE"
 
 
-def test_the_shipped_retriever_gives_its_own_vectors() -> None:
-    """e5-mini's training weights with the table of its graph agree with the int8 graph to a cosine of 0.99."""
+@pytest.mark.parametrize(("name", "layers", "least"), [("retriever", 12, 0.99), ("e5-mini-half", 6, 0.7)])
+def test_the_shipped_weights_give_the_shipped_vectors(name: str, layers: int, least: float) -> None:
+    """e5-mini's training weights with the table of its graph agree with the int8 graph; its half points that way."""
     from drama_app.embed import open_retriever
     from drama_app.retriever import default_retriever_folder
 
     folder = default_retriever_folder()
-    weights = Path(__file__).parents[2] / "assets" / "retriever.safetensors"
+    weights = Path(__file__).parents[2] / "assets" / f"{name}.safetensors"
     if not weights.is_file():
         pytest.skip("the training weights of the shipped retriever are not beside it")
     from tokenizers import Tokenizer
 
     backbone = load_backbone(folder, weights=weights)
+    assert backbone.config.layers == layers
     tokenizer = Tokenizer.from_file(str(backbone.tokenizer))
     texts = ["How do bees find nectar?", "长城是古代军事防御工程。", "هذا نص قصير", "Der Hafen. " * 40]
     with torch.no_grad():
         found = torch.cat([backbone.network.embed(torch.tensor([tokenizer.encode("query: " + t).ids])) for t in texts])
     shipped = torch.from_numpy(open_retriever(folder, threads=1).encode_queries(texts))
-    assert (torch.nn.functional.normalize(found, dim=-1) * shipped).sum(1).min() > 0.99
+    assert (torch.nn.functional.normalize(found, dim=-1) * shipped).sum(1).min() > least
 
 
 def test_refusals_name_the_reason(tmp_path: Path) -> None:
