@@ -180,8 +180,8 @@ def _estimate_training(recipe: Recipe, config: NetworkConfig | None, size: _Size
     passages = train.batch * (1 + train.hard_negatives)
     tokens = train.batch * _QUERY_TOKENS + passages * min(size.tokens, train.passage_tokens)
     language = _PASSES * (body + table) * steps * prune.batch * prune.length
-    read = 2 * body * config.layers / prune.layers if train.row_weight and config else 0.0  # by the whole network
-    return language / flops, (_PASSES * body + read) * train.steps * tokens / flops
+    whole = config.layers / (prune.layers or config.layers) if train.row_weight and config else 0.0  # of what is left
+    return language / flops, body * (_PASSES + 2 * whole) * train.steps * tokens / flops
 
 
 def _check_texts(inputs: Inputs) -> None:

@@ -78,8 +78,10 @@ def _start_network(
 
     from trainer.train.data import divide_groups
     from trainer.train.head import HEAD, add_head
+    from trainer.train.run import refuse_other
     from trainer.train.tokens import TOKENS, teach_tokens
 
+    refuse_other(run.training, recipe)  # else what it started from would be made anew first, and lost
     bits = run.recipe.export.table_bits if recipe.freeze_tokens else 32
     if not recipe.head:
         return round_tokens(prepare_network(backbone), bits), data

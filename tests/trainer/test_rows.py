@@ -52,7 +52,7 @@ def _make_student():
 def _measure(rows, *, chunk_tokens, keep_tokens):
     """Losses and gradients of a batch whose embeddings are to be short."""
     student, teacher = _make_student(), WholeNetwork(_make_whole(), KEPT, 2.0)
-    teacher.settle(student, rows, pad=0)
+    teacher.settle(student, rows)
 
     def shorten(leaf):
         loss = leaf.square().sum()
@@ -80,7 +80,7 @@ def test_chunks_add_up_to_the_distance_of_rows(world, chunk_tokens, keep_tokens)
         expected = expected + 2.0 / 2 * (wanted - given).square().sum(1).mean() / wanted.var(dim=0).sum()
     (expected + student.embed(ids, mask).square().sum()).backward()
 
-    assert apart == pytest.approx(expected.item(), rel=1e-5) and apart > 0.1
+    assert apart.item() == pytest.approx(expected.item(), rel=1e-5) and apart > 0.1
     assert short > 0
     plain = {name: each.grad for name, each in student.named_parameters() if each.grad is not None}
     assert gradients.keys() == plain.keys() and "embed_tokens.weight" not in plain
@@ -106,7 +106,9 @@ def test_what_is_left_comes_near_the_whole(world, tmp_path):
 
 
 def test_a_network_that_cannot_teach_rows_is_refused():
-    """Rows of an LLM, which look one way only, teach nothing."""
+    """Rows of an LLM, which look one way only, teach nothing, nor does a network whose layers were named wrongly."""
+    with pytest.raises(UsageError, match="without some of its layers"):
+        WholeNetwork(_make_whole(), (0, 1, 3), 1.0).settle(_make_student(), [])
     shape = {"vocab_size": 50, "hidden_size": 16, "layers": 2, "heads": 2, "kv_heads": 2, "head_dim": 8, "ffn_size": 32}
     llm = build_network(EncoderConfig(family="llama", **shape))
     with pytest.raises(UsageError, match="BERT or XLM-R"):

@@ -126,7 +126,7 @@ def prune_backbone(
         backbone: What to cut; its network is changed.
         passages: A file of `Passage`: what the vocabulary is counted on, and what the language model reads.
         recipe: How.
-        out: The checkpoint's folder; steps on the way lie below it until the end.
+        out: The checkpoint's folder; steps on the way lie below it.
         seed: The same one gives the same network.
         languages: Of the passages to read; empty reads all.
         report: Called with a sentence as the work goes on.
@@ -140,7 +140,8 @@ def prune_backbone(
         TrainingError: A loss is no number.
     """
     check_prune(backbone.config, recipe)
-    key = make_key(describe(recipe), seed, tuple(languages), passages, backbone.origin.name, _identify(backbone))
+    what = backbone.origin.name, _identify(backbone, recipe)
+    key = make_key(describe(recipe), seed, tuple(languages), passages, *what)
     if done := _find_done(out, key):
         return done
     report = report or log.info
@@ -223,10 +224,11 @@ def find_targets(config: EncoderConfig, recipe: PruneRecipe) -> dict[str, int]:
     return {kind: some for kind, (some, whole) in wanted.items() if 0 < some < whole}
 
 
-def _identify(backbone: Backbone) -> str:
-    """The network's shape and its small tensors, which no training leaves as they were."""
+def _identify(backbone: Backbone, recipe: PruneRecipe) -> str:
+    """The network's shape, its small tensors, which no training leaves as they were, and which layers are spaced."""
     small = {name: each.tolist() for name, each in backbone.network.state_dict().items() if each.ndim == 1}
-    return make_key(str(backbone.config), small)
+    spaced = [list(choose_layers(backbone.config.layers, recipe))] if recipe.method == "spaced-layers" else []
+    return make_key(str(backbone.config), small, *spaced)
 
 
 def _find_done(out: Path, key: str) -> Checkpoint | None:

@@ -9,6 +9,7 @@ Shapes: B texts, L tokens, H hidden.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -16,10 +17,8 @@ from torch.nn import functional
 from drama_app.errors import UsageError
 from trainer.bidirectional import BidirectionalEncoder
 from trainer.encoder import finish_embedding
-from trainer.train.step import pad_rows
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from trainer.network import Network
@@ -44,20 +43,25 @@ class WholeNetwork:
         self._layers, self._weight = frozenset(layers), weight
         self._scales: list[float] = [1.0] * len(layers)
 
-    def settle(self, student: "Network", texts: "Sequence[NDArray[np.int32]]", *, pad: int) -> None:
+    def settle(self, student: "Network", texts: "Sequence[NDArray[np.int32]]") -> None:
         """Move to the student's device, share its token table, and measure how far rows lie apart behind each layer.
 
         Args:
             student: Whose table is the teacher's and stays so.
-            texts: Token rows to measure on; the same ones in each process.
-            pad: Token id that fills them up.
+            texts: Token rows to measure on, one at a time; the same ones in each process.
+
+        Raises:
+            UsageError: The student has not the layers that were named, or is of another width.
         """
+        if (len(student.layers), student.config.hidden_size) != (len(self._layers), self.network.config.hidden_size):
+            raise UsageError(
+                "[train] 'row_weight': what is trained is not the whole network without some of its layers"
+            )
         self.network.embed_tokens = student.embed_tokens  # half of all memory
         device = student.embed_tokens.weight.device
         self.network.to(device)
-        ids, mask = pad_rows(texts, pad, device)
-        held = _choose(ids, mask)
-        self._scales = [float(rows[held].var(dim=0).sum()) for rows in self._read(ids, mask)]
+        read = [self._read(torch.from_numpy(text.astype(np.int64))[None].to(device), None) for text in texts]
+        self._scales = [float(torch.cat(rows, dim=1)[0].var(dim=0).sum()) for rows in zip(*read, strict=True)]
 
     def embed(
         self, encoder: BidirectionalEncoder, input_ids: Tensor, attention_mask: Tensor | None

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
@@ -126,7 +127,7 @@ def train(
     start = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
     run = _set_up(network, data, recipe, workers, whole)
     inputs = {"train": describe(recipe)}
-    _resume(run, recipe, inputs, out)
+    _resume(run, recipe, out)
     keep = {"tokenizer": tokenizer, "origin": origin, "recipe": inputs}
     last = min(recipe.steps, stop_at or recipe.steps)
     while run.step < last:
@@ -168,8 +169,8 @@ def _set_up(
         width = max(recipe.widths, default=network.config.dim)
         projector = _make_projector(width, data.teacher.queries.shape[1]).to(workers.device)
     if whole:
-        some = [data.passages[row] for row in range(min(_MEASURED, len(data.passages)))]
-        whole.settle(network, some, pad=data.pad)
+        places = np.linspace(0, len(data.passages) - 1, _MEASURED).astype(int)  # of all parts of the corpus
+        whole.settle(network, [data.passages[place] for place in places])
     modules = [network, *([projector] if projector else [])]
     trained = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
     groups = [
@@ -223,7 +224,7 @@ def _take_step(run: _Run, data: TrainingData, recipe: TrainRecipe) -> Progress:
         run.network, rows, lambda leaf: backward_loss(leaf, targets, recipe, share, run.projector), run.workers, passes,
         run.whole,
     )  # fmt: skip
-    loss, contrastive, right, apart = run.workers.add_up(torch.cat([sums, sums.new_tensor([apart])])).tolist()
+    loss, contrastive, right, apart = run.workers.add_up(torch.cat([sums, apart[None]])).tolist()
     loss += apart
     rate = schedule(run.step, recipe)
     _descend(run, recipe, loss, rate)
@@ -253,15 +254,26 @@ def _descend(run: _Run, recipe: TrainRecipe, loss: float, rate: float) -> None:
     run.optimizer.zero_grad()
 
 
-def _resume(run: _Run, recipe: TrainRecipe, inputs: dict[str, Any], out: Path) -> None:
+def refuse_other(out: Path, recipe: TrainRecipe) -> None:
+    """See that a training in this folder, if there is one, may go on with a recipe.
+
+    Raises:
+        UsageError: It was begun with another one.
+    """
+    latest = find_latest(out)
+    # A key that is newer than the checkpoint had its default.
+    if latest and describe(TrainRecipe()) | latest.recipe.get("train", {}) != describe(recipe):
+        raise UsageError(f"{out}: holds a run with another recipe; give another folder, or remove it to begin anew")
+
+
+def _resume(run: _Run, recipe: TrainRecipe, out: Path) -> None:
+    refuse_other(out, recipe)
     latest = find_latest(out)
     state = load_state(latest) if latest else None
     if latest is None or state is None:
         if run.workers.rank == 0:
             (out / HISTORY).unlink(missing_ok=True)
         return
-    if latest.recipe != inputs:
-        raise UsageError(f"{out}: holds a run with another recipe; give another folder, or remove it to begin anew")
     run.network.load_state_dict(read_tensors(latest.folder / WEIGHTS), strict=not recipe.freeze_tokens)
     run.optimizer.load_state_dict(state["optimizer"])
     if run.projector:

@@ -116,7 +116,7 @@ class Passes:
 def accumulate_gradients(
     encoder: TextEncoder, rows: "Sequence[NDArray[np.int32]]", take_loss: Callable[[Tensor], Tensor], workers: Workers,
     passes: Passes, teacher: RowTeacher | None = None,
-) -> tuple[Tensor, float]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Add to the parameters' gradients those of a loss over all texts of a batch.
 
     Args:
@@ -144,11 +144,11 @@ def accumulate_gradients(
     leaf = workers.add_up(embeddings).requires_grad_()
     result = take_loss(leaf)
     gradients = workers.add_up(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad)
-    apart = 0.0
+    apart = torch.zeros((), device=workers.device)
     for number, chunk in enumerate(chunks):
         output, distance = traces.pop(number) if number in traces else embed(number)
         ((output * gradients[chunk]).sum() + distance).backward()  # type: ignore[no-untyped-call]
-        apart += distance.item()
+        apart += distance.detach()
     return result, apart
 
 
