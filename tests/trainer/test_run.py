@@ -17,12 +17,12 @@ pytest.importorskip("accelerate")
 from drama_app.errors import UsageError  # noqa: E402
 from tests.trainer import tiny_training  # noqa: E402
 from tests.trainer.tiny_training import RECIPE, load_world, make_network, train_world  # noqa: E402
-from trainer.checkpoint import WEIGHTS, read_tensors  # noqa: E402
+from trainer.checkpoint import WEIGHTS, find_latest, read_tensors  # noqa: E402
 from trainer.train.average import average_weights  # noqa: E402
 from trainer.train.data import TeacherVectors  # noqa: E402
 from trainer.train.guard import TrainingError, Watch  # noqa: E402
 from trainer.train.rate import count_flops, measure_gemm, measure_memory  # noqa: E402
-from trainer.train.run import schedule  # noqa: E402
+from trainer.train.run import refuse_other, schedule  # noqa: E402
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -67,6 +67,24 @@ def test_another_recipe_does_not_go_on(world, tmp_path):
     train_world(world, tmp_path / "run", stop_at=1)
     with pytest.raises(UsageError, match="another recipe"):
         train_world(world, tmp_path / "run", replace(RECIPE, learning_rate=1e-4))
+
+
+def test_a_checkpoint_from_before_a_key_goes_on(world, tmp_path):
+    """A key that the recipe got later had its default; one that differs is refused."""
+    out = tmp_path / "run"
+    stated = train_world(world, out, stop_at=5).folder / "meta.json"
+    content = json.loads(stated.read_text("utf-8"))
+    assert content["recipe"]["train"].pop("row_weight") == 0.0
+    stated.write_text(json.dumps(content), encoding="utf-8")
+    sizes = stated.with_name("complete.json")
+    whole = json.loads(sizes.read_text("utf-8")) | {stated.name: stated.stat().st_size}
+    sizes.write_text(json.dumps(whole), encoding="utf-8")
+    latest = find_latest(out)
+    assert latest and latest.step == 5 and "row_weight" not in latest.recipe["train"]
+    refuse_other(out, RECIPE)
+    assert train_world(world, out).step == RECIPE.steps
+    with pytest.raises(UsageError, match="another recipe"):
+        refuse_other(out, replace(RECIPE, learning_rate=1.0))
 
 
 def test_it_learns_which_passage_answers(world, tmp_path):
