@@ -29,9 +29,7 @@ SHAPE: dict[str, Any] = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_folder(folder: Path, kind: str = "Llama", **options: Any) -> Any:

@@ -57,9 +57,7 @@ CAUSAL = {
 }
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> None:
-    torch.set_num_threads(1)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def make_reference(kind: str, options: dict[str, Any]) -> Any:

@@ -11,47 +11,29 @@ pytest.importorskip("accelerate")
 from accelerate import Accelerator  # noqa: E402
 
 from drama_app.errors import UsageError  # noqa: E402
-from tests.trainer.tiny_training import RECIPE, load_world, make_network, train_world  # noqa: E402
-from trainer.bidirectional import BidirectionalConfig  # noqa: E402
+from tests.trainer.tiny_training import (  # noqa: E402
+    KEPT,
+    RECIPE,
+    TAUGHT,
+    load_world,
+    make_network,
+    make_student,
+    make_whole,
+    train_world,
+)
 from trainer.encoder import EncoderConfig  # noqa: E402
 from trainer.network import build_network  # noqa: E402
 from trainer.outline import check_shape  # noqa: E402
-from trainer.prune.slicing import drop_layers  # noqa: E402
 from trainer.recipe import PruneRecipe, Recipe, TrainRecipe  # noqa: E402
 from trainer.train.rows import WholeNetwork  # noqa: E402
 from trainer.train.step import Passes, Workers, accumulate_gradients, pad_rows  # noqa: E402
 
-KEPT = (1, 3)
-TAUGHT = replace(RECIPE, row_weight=2.0, freeze_tokens=True, spread=0.0, widths=(), reverse=0.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Tiny products are slower on two threads that fight for cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def _make_whole():
-    shape = BidirectionalConfig(vocab_size=600, hidden_size=16, layers=4, heads=2, ffn_size=32, max_tokens=32)
-    network = build_network(shape, seed=6)
-    with torch.no_grad():
-        for layer in network.layers:
-            layer.down.weight.mul_(2000)  # small random layers would change nothing, and losing them would cost nothing
-    return network
-
-
-def _make_student():
-    student = drop_layers(_make_whole(), KEPT).train().requires_grad_(True)
-    student.embed_tokens.requires_grad_(False)
-    return student
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _measure(rows, *, chunk_tokens, keep_tokens):
     """Losses and gradients of a batch whose embeddings are to be short."""
-    student, teacher = _make_student(), WholeNetwork(_make_whole(), KEPT, 2.0)
+    student, teacher = make_student()
     teacher.settle(student, rows)
 
     def shorten(leaf):
@@ -71,7 +53,7 @@ def test_chunks_add_up_to_the_distance_of_rows(world, chunk_tokens, keep_tokens)
     rows = [data.passages[row] for row in range(24)]
     (short, apart), gradients = _measure(rows, chunk_tokens=chunk_tokens, keep_tokens=keep_tokens)
 
-    student, whole = _make_student(), _make_whole()
+    student, whole = make_student()[0], make_whole()
     ids, mask = pad_rows(rows, 0, torch.device("cpu"))
     mine, theirs = (list(network.iterate_rows(ids, mask)) for network in (student, whole))
     expected = torch.zeros(())
@@ -92,10 +74,9 @@ def test_what_is_left_comes_near_the_whole(world, tmp_path):
     recipe = replace(TAUGHT, steps=60, learning_rate=1e-2, save_every=60, temperature=1.0, chunk_tokens=2000)
     data, seen = load_world(world, recipe), []
     ids, mask = pad_rows([data.passages[row] for row in range(100, 160)], 0, torch.device("cpu"))
-    whole, student = _make_whole(), _make_student()
+    whole, (student, teacher) = make_whole(), make_student()
     wanted = whole.embed(ids, mask).detach()
     before = torch.cosine_similarity(student.embed(ids, mask), wanted).mean()
-    teacher = WholeNetwork(whole, KEPT, recipe.row_weight)
 
     train_world(world, tmp_path / "run", recipe, network=student, data=data, whole=teacher, report=seen.append)
 
@@ -108,7 +89,7 @@ def test_what_is_left_comes_near_the_whole(world, tmp_path):
 def test_a_network_that_cannot_teach_rows_is_refused():
     """Rows of an LLM, which look one way only, teach nothing, nor does a network whose layers were named wrongly."""
     with pytest.raises(UsageError, match="without some of its layers"):
-        WholeNetwork(_make_whole(), (0, 1, 3), 1.0).settle(_make_student(), [])
+        WholeNetwork(make_whole(), (0, 1, 3), 1.0).settle(make_student()[0], [])
     shape = {"vocab_size": 50, "hidden_size": 16, "layers": 2, "heads": 2, "kv_heads": 2, "head_dim": 8, "ffn_size": 32}
     llm = build_network(EncoderConfig(family="llama", **shape))
     with pytest.raises(UsageError, match="BERT or XLM-R"):
@@ -122,9 +103,9 @@ def test_networks_that_lost_more_than_layers_are_told_before_a_run(prune):
     """Rows can be compared where layers alone are gone; anything else is refused by name before a corpus is read."""
     train = replace(TAUGHT, query_tokens=8)
     usual = PruneRecipe(method="spaced-layers", layers=2, length=12)
-    check_shape(_make_whole().config, Recipe(prune=usual, train=train))
+    check_shape(make_whole().config, Recipe(prune=usual, train=train))
     with pytest.raises(UsageError, match="'row_weight' is for"):
-        check_shape(_make_whole().config, Recipe(prune=replace(usual, **prune), train=train))
+        check_shape(make_whole().config, Recipe(prune=replace(usual, **prune), train=train))
 
 
 def test_a_recipe_shares_a_frozen_table():

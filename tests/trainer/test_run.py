@@ -24,14 +24,7 @@ from trainer.train.guard import TrainingError, Watch  # noqa: E402
 from trainer.train.rate import count_flops, measure_gemm, measure_memory  # noqa: E402
 from trainer.train.run import refuse_other, schedule  # noqa: E402
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Sums in one order, and no fight for cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def _assert_same_weights(one, other):
@@ -99,9 +92,16 @@ def test_it_learns_which_passage_answers(world, tmp_path):
     assert seen[-1].seconds_left == 0 < seen[0].seconds_left
 
 
-def test_two_processes_are_one(world, tmp_path):
-    """Two processes over gloo have the losses and, to 1e-5, the weights of one."""
-    program = [sys.executable, tiny_training.__file__, str(world)]
+@pytest.mark.parametrize("taught", [False, True], ids=["alone", "taught"])
+def test_two_processes_are_one(taught, world, tmp_path):
+    """Two processes over gloo have the losses and, to 1e-5, the weights of one, with a teacher of rows and without."""
+    program = [
+        sys.executable,
+        tiny_training.__file__,
+        str(world),
+        str(tmp_path / "two"),
+        *(["taught"] if taught else []),
+    ]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -109,13 +109,12 @@ def test_two_processes_are_one(world, tmp_path):
     common = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "true"}
     environments = [{**common, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(2)]
-    both = [
-        subprocess.Popen([*program, str(tmp_path / "two")], env=each, stdout=subprocess.PIPE, text=True, cwd=root)
-        for each in environments
-    ]
+    both = [subprocess.Popen(program, env=each, stdout=subprocess.PIPE, text=True, cwd=root) for each in environments]
     losses = []
-    recipe = replace(RECIPE, steps=4)
-    one = train_world(world, tmp_path / "one", recipe, report=lambda progress: losses.append(progress.loss))
+    student, whole = tiny_training.make_student() if taught else (None, None)
+    recipe = replace(tiny_training.TAUGHT if taught else RECIPE, steps=4)
+    more = {"network": student, "whole": whole, "report": lambda progress: losses.append(progress.loss)}
+    one = train_world(world, tmp_path / "one", recipe, **more)
     output = [process.communicate(timeout=100)[0] for process in both]
 
     assert [process.returncode for process in both] == [0, 0]

@@ -1,6 +1,6 @@
 """A world in which training is quick: topics with words of their own, a tokenizer of words, a network of two layers.
 
-Run as a program it is one process of a training: `tiny_training.py FOLDER OUT`.
+Run as a program it is one process of a training: `tiny_training.py FOLDER OUT [taught]`.
 """
 
 import json
@@ -19,6 +19,9 @@ RECIPE = TrainRecipe(
     widths=(16, 8), reverse=0.3, learning_rate=3e-3, warmup=2, chunk_tokens=96, keep_tokens=200, save_every=5,
     average=2, must_learn_by=0, spread=0.05,
 )  # fmt: skip
+KEPT = (1, 3)
+TAUGHT = replace(RECIPE, row_weight=2.0, freeze_tokens=True, spread=0.0, widths=(), reverse=0.0)
+"""For a student of token rows."""
 
 
 def make_world(folder: Path) -> None:
@@ -62,6 +65,31 @@ def make_network():
     return build_network(shape, seed=5)
 
 
+def make_whole():
+    """Four layers of 16, each of which changes much: losing one costs something."""
+    import torch
+
+    from trainer.bidirectional import BidirectionalConfig
+    from trainer.network import build_network
+
+    shape = BidirectionalConfig(vocab_size=600, hidden_size=16, layers=4, heads=2, ffn_size=32, max_tokens=32)
+    network = build_network(shape, seed=6)
+    with torch.no_grad():
+        for layer in network.layers:
+            layer.down.weight.mul_(2000)
+    return network
+
+
+def make_student():
+    """Two of those layers, and the whole network as their teacher."""
+    from trainer.prune.slicing import drop_layers
+    from trainer.train.rows import WholeNetwork
+
+    student = drop_layers(make_whole(), KEPT).train().requires_grad_(True)
+    student.embed_tokens.requires_grad_(False)
+    return student, WholeNetwork(make_whole(), KEPT, TAUGHT.row_weight)
+
+
 def load_world(folder: Path, recipe: TrainRecipe = RECIPE, **more):
     """The world as training data."""
     from trainer.train.data import load_data
@@ -86,9 +114,10 @@ if __name__ == "__main__":
 
     torch.set_num_threads(1)
     losses: list[float] = []
+    student, whole = make_student() if "taught" in sys.argv else (None, None)
     train_world(
-        Path(sys.argv[1]), Path(sys.argv[2]), replace(RECIPE, steps=4),
-        report=lambda progress: losses.append(progress.loss),
+        Path(sys.argv[1]), Path(sys.argv[2]), replace(TAUGHT if whole else RECIPE, steps=4), network=student,
+        whole=whole, report=lambda progress: losses.append(progress.loss),
     )  # fmt: skip
     if os.environ.get("RANK", "0") == "0":
         sys.stdout.write(json.dumps(losses) + "\n")

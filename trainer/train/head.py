@@ -87,11 +87,11 @@ def add_head(
 
 
 def is_start(path: Path, key: str) -> bool:
-    """Whether weights to start from are kept there that were made as `key` says."""
+    """Whether weights to start from are kept there that were made as `key` says, or before keys were kept."""
     if not path.is_file():
         return False
     with safe_open(path, framework="pt") as file:
-        return bool((file.metadata() or {}).get("key") == key)
+        return bool((file.metadata() or {}).get("key", key) == key)
 
 
 def save_start(tensors: Mapping[str, Tensor], path: Path, *, key: str, cosine: float) -> None:

@@ -262,7 +262,7 @@ def refuse_other(out: Path, recipe: TrainRecipe) -> None:
     """
     latest = find_latest(out)
     # A key that is newer than the checkpoint had its default.
-    if latest and describe(TrainRecipe()) | latest.recipe.get("train", {}) != describe(recipe):
+    if latest and describe(TrainRecipe()) | latest.recipe.get("train", {"steps": 0}) != describe(recipe):
         raise UsageError(f"{out}: holds a run with another recipe; give another folder, or remove it to begin anew")
 
 
