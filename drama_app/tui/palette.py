@@ -20,6 +20,8 @@ ELSEWHERE = (
     ("Read all failed files again", "activity", "retry_all"),
 )
 """Title, screen and action of what people look for wherever they are."""
+LEFT_OUT = ("app.palette", "panel.leave")
+"""Itself, and what leads to the search screen, which is an entry already."""
 
 
 def list_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]:
@@ -30,19 +32,18 @@ def list_commands(app: App[Any], screen: Screen[Any]) -> Iterator[SystemCommand]
     keys: dict[str, list[str]] = {}
     chosen: dict[str, tuple[DOMNode, Binding]] = {}
     for node, binding, enabled, _ in screen.active_bindings.values():
-        if enabled and binding.description and binding.action != "command_palette" and binding.id:
-            action = binding.action.removeprefix("screen.")  # of a field, and of the screen around it
+        if enabled and binding.description and binding.id and binding.id not in LEFT_OUT:
+            action = binding.action.removeprefix("screen.").removeprefix("app.")  # one, wherever its keys are bound
             keys.setdefault(action, []).append(binding.key_display or name_key(binding.key))
             chosen.setdefault(action, (node, binding))
+    screens = {f"show_mode('{name}')": title for name, (_, title) in SCREENS.items()}
     for action, (node, binding) in chosen.items():
         act = partial(app.call_later, partial(_act, app, binding.action, node))
-        title = titles.get(str(binding.id), binding.description)
+        title = f"Go to {screens[action]}" if action in screens else titles.get(str(binding.id), binding.description)
         yield SystemCommand(title, f"key {', '.join(dict.fromkeys(keys[action]))}", act)
     for title, mode, name in ELSEWHERE:
         if app.current_mode != mode:
             yield SystemCommand(title, f"in {SCREENS[mode][1]}", partial(app.call_later, partial(_go, app, mode, name)))
-    for name, (_, title) in SCREENS.items():
-        yield SystemCommand(f"Go to {title}", "screen", partial(app.run_action, f"app.show_mode('{name}')"))
     for name in THEMES:
         yield SystemCommand(f"Theme: {name.removeprefix('drama-')}", "look", partial(_wear, app, name))
 

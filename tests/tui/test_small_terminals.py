@@ -11,6 +11,7 @@ from drama_app.tui.palette import list_commands
 from drama_app.tui.screens.add_folder import AddFolderScreen
 from drama_app.tui.screens.export import Choice, ExportScreen
 from drama_app.tui.screens.help import HelpScreen, KeyGroup, list_keys
+from drama_app.tui.widgets.navigation import SCREENS
 from drama_app.tui.widgets.search_bar import ModeBadge
 from drama_app.tui.widgets.status_line import SCREENS_BY_KEY, StatusLine
 from tests.tui.conftest import until
@@ -82,6 +83,21 @@ async def test_the_palette_lists_each_action_once_with_all_its_keys(app: DramaAp
         about = {each.title: each.help for each in commands}
         assert about["Mode"] == "key m, F6"
         assert about["Find documents like this one"] == "key s"
+
+
+async def test_the_palette_names_each_screen_once(app: DramaApp) -> None:
+    """Wherever it is opened, a screen is one entry, with its key, and no two entries have one name."""
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: app.status is not None)
+        for name, (key, _) in SCREENS.items():
+            await pilot.press(key.lower())
+            await until(pilot, lambda wanted=name: app.current_mode == wanted)
+            about = [(each.title, each.help) for each in list_commands(app, app.screen)]
+            titles = [title for title, _ in about]
+            assert len(titles) == len(set(titles))
+            wanted = [(f"Go to {title}", f"key {key}") for key, title in SCREENS.values()]
+            names = dict(SCREENS.values()).values()
+            assert [entry for entry in about if entry[0].removeprefix("Go to ") in names] == wanted
 
 
 async def test_what_is_chosen_shows_without_colour(app: DramaApp) -> None:
