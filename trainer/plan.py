@@ -340,8 +340,7 @@ def _count_table(config: NetworkConfig | None, recipe: Recipe) -> float:
 def _estimate_teaching(recipe: Recipe, config: NetworkConfig | None, size: _Size, reading: float) -> float:
     """Seconds of a teacher: passages that mining has not left to it, the vocabulary, some two texts a passage go by."""
     train = recipe.train
-    distils = train.embedding_weight or train.score_weight
-    seconds = reading if distils and not recipe.mine.depth else 0.0
+    seconds = reading if train.reads_vectors and not recipe.mine.depth else 0.0
     if not train.token_passes or config is None:
         return seconds
     names = (recipe.prune.vocabulary or config.vocab_size) / (_NAMED * (os.cpu_count() or 1) / 2)

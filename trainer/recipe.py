@@ -135,6 +135,9 @@ class TrainRecipe:
     """Leave the token table as it is."""
     same_language: float = 0.7
     """Share of steps whose queries are all of one language."""
+    neighbours: int = 0
+    """Groups of one kind and language that are drawn together because the present retriever finds them alike, so that
+    their passages are hard negatives of each other at no cost; 0 draws by chance."""
     language_exponent: float = 0.5
     """A language is drawn in proportion to its groups to the power of this: 1 as they are, 0 alike."""
     mixture: MappingProxyType[str, float] = field(default_factory=lambda: MappingProxyType({}))
@@ -181,6 +184,7 @@ class TrainRecipe:
         _require(self.learning_rate > 0, "learning_rate", "must be above 0")
         _require(0 <= self.same_language <= 1, "same_language", "must be from 0 to 1")
         _require(0 <= self.start_share < 1, "start_share", "must be 0 or more and below 1")
+        _require(self.neighbours >= 0, "neighbours", "must be 0 or more")
         taught = self.embedding_weight or self.score_weight
         _require(not self.head or bool(taught), "head", "needs a teacher: 'embedding_weight' or 'score_weight'")
         _require(not self.token_passes or bool(self.head), "token_passes", "needs a 'head'")
@@ -189,6 +193,11 @@ class TrainRecipe:
         _require(0 < self.token_share < 1, "token_share", "must be above 0 and below 1")
         alike = len(self.width_weights) in (0, len(self.widths))
         _require(alike, "width_weights", "needs one weight for each of 'widths'")
+
+    @property
+    def reads_vectors(self) -> bool:
+        """Whether it needs the present retriever's vectors of all texts: to imitate them, or to find neighbours."""
+        return bool(self.embedding_weight or self.score_weight or self.neighbours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

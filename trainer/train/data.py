@@ -7,6 +7,7 @@ draws what it would have drawn. Memory: 4 bytes a token and 4 a candidate; no te
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from drama_app.errors import UsageError
 from trainer.overlap import NOTHING, refuse_overlap
 from trainer.recipe import TrainRecipe
 from trainer.records import Passage, TrainingGroup, read_records, text_id
+from trainer.train.neighbours import order_by_neighbours
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -159,10 +161,12 @@ def _take_groups(data: TrainingData, chosen: Numbers) -> TrainingData:
 
 
 class Sampler:
-    """Draws batches: strata by their weight, groups of a stratum in shuffled rounds."""
+    """Draws batches: strata by their weight, groups of a stratum in shuffled rounds, neighbours together if asked."""
 
     def __init__(self, data: TrainingData, recipe: TrainRecipe) -> None:
         self._data, self._recipe = data, recipe
+        self._unit = max(1, recipe.neighbours)
+        self._order = lru_cache(maxsize=len(data.strata))(self._order_members)
         self._size = min(recipe.batch, len(data.queries))
         self._members = [np.flatnonzero(data.stratum == place) for place in range(len(data.strata))]
         counts = [(*name, len(rows)) for name, rows in zip(data.strata, self._members, strict=True)]
@@ -191,7 +195,9 @@ class Sampler:
             self._data.stratum[list(chosen)], minlength=len(self._members)
         )
         while missing > 0 and (open_weights := np.where(left > 0, weights, 0.0)).sum() > 0:
-            counts = np.minimum(chooser.multinomial(missing, open_weights / open_weights.sum()), left)
+            units = chooser.multinomial(-(-missing // self._unit), open_weights / open_weights.sum())
+            counts = np.minimum(units * self._unit, left)
+            counts -= np.maximum(np.cumsum(counts) - missing, 0).clip(max=counts)  # the last unit may be cut
             for stratum in np.flatnonzero(counts):
                 self._deal(int(stratum), int(counts[stratum]), chosen)
             left -= counts
@@ -202,10 +208,20 @@ class Sampler:
         members, wanted = self._members[stratum], len(chosen) + count
         while len(chosen) < wanted:
             turn, place = divmod(self.drawn[stratum], len(members))
-            order = np.random.default_rng([self._recipe.seed, 1, stratum, turn]).permutation(members)
-            cards = order[place : place + wanted - len(chosen)]
+            cards = self._order(stratum, turn)[place : place + wanted - len(chosen)]
             self.drawn[stratum] += len(cards)
             chosen.update(dict.fromkeys(map(int, cards)))
+
+    def _order_members(self, stratum: int, turn: int) -> Numbers:
+        """The groups of a stratum as they are dealt in a round."""
+        chooser, members = np.random.default_rng([self._recipe.seed, 1, stratum, turn]), self._members[stratum]
+        if self._unit == 1:
+            return chooser.permutation(members)
+        data = self._data
+        assert data.teacher is not None  # the loop has seen to it
+        firsts = np.array([data.positives[int(row)][0] for row in members])
+        vectors = _unit(data.teacher.queries[data.lines[members]]) + _unit(data.teacher.passages[firsts])
+        return members[order_by_neighbours(vectors, self._unit, chooser)]
 
     def _assemble(self, groups: Numbers, chooser: np.random.Generator) -> Batch:
         data = self._data
@@ -222,6 +238,12 @@ class Sampler:
             groups=groups, lines=data.lines[groups], passages=passages,
             positives=inverse[: len(groups)].astype(np.int64), query_kinds=data.query_kinds[groups], answers=table,
         )  # fmt: skip
+
+
+def _unit(vectors: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    rows = np.asarray(vectors, dtype=np.float32)
+    scaled: NDArray[np.float32] = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return scaled
 
 
 def weigh_strata(strata: Sequence[tuple[str, str, int]], recipe: TrainRecipe) -> NDArray[np.float64]:

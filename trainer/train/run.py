@@ -163,8 +163,8 @@ def _set_up(
     network.requires_grad_(True)
     network.embed_tokens.requires_grad_(not recipe.freeze_tokens)
     projector = None
-    if (recipe.embedding_weight or recipe.score_weight) and data.teacher is None:
-        raise UsageError("[train] asks for distillation, but there are no embeddings of a teacher")
+    if recipe.reads_vectors and data.teacher is None:
+        raise UsageError("[train] asks for distillation or neighbours, but there are no embeddings of a teacher")
     if recipe.embedding_weight and data.teacher:
         width = max(recipe.widths, default=network.config.dim)
         projector = _make_projector(width, data.teacher.queries.shape[1]).to(workers.device)
