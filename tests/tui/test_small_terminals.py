@@ -9,7 +9,7 @@ from drama_app.tui.app import DramaApp
 from drama_app.tui.filtering import Chip
 from drama_app.tui.palette import list_commands
 from drama_app.tui.screens.add_folder import AddFolderScreen
-from drama_app.tui.screens.export import Choice, ExportScreen
+from drama_app.tui.screens.export import NAMES, Choice, ExportScreen
 from drama_app.tui.screens.help import HelpScreen, KeyGroup, list_keys
 from drama_app.tui.widgets.navigation import SCREENS
 from drama_app.tui.widgets.search_bar import ModeBadge
@@ -98,6 +98,18 @@ async def test_the_palette_names_each_screen_once(app: DramaApp) -> None:
             wanted = [(f"Go to {title}", f"key {key}") for key, title in SCREENS.values()]
             names = dict(SCREENS.values()).values()
             assert [entry for entry in about if entry[0].removeprefix("Go to ") in names] == wanted
+
+
+@pytest.mark.parametrize("width", [40, 80])
+async def test_every_format_of_an_export_is_whole(app: DramaApp, width: int) -> None:
+    """However narrow the terminal is, each format's mark and name are on the screen."""
+    async with app.run_test(size=(width, 24)) as pilot:
+        await begin(app, pilot, "bread")
+        await pilot.press("tab", "x")
+        await layer(pilot, ExportScreen)
+        shown = "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+        assert [f") {name}" in shown for name in NAMES.values()] == [True] * 3
+        assert app.screen.query_one("#export").region.bottom <= 23
 
 
 async def test_what_is_chosen_shows_without_colour(app: DramaApp) -> None:

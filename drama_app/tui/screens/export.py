@@ -53,7 +53,7 @@ class ExportScreen(ModalScreen[str | None]):
             width: 90%; max-width: 76; height: auto; border: round $primary; background: $surface; padding: 0 2;
         }
         & Static { height: auto; }
-        & RadioSet { layout: horizontal; width: 1fr; height: auto; border: none; background: $surface; padding: 0; }
+        & RadioSet { width: 1fr; height: auto; border: none; background: $surface; padding: 0; }
         & RadioButton { width: auto; background: $surface; padding: 0 1 0 0; }
         & RadioSet:blur > RadioButton.-selected > .toggle--label { background: $surface; color: $foreground; }
         & Input { margin: 1 0 0 0; }
