@@ -101,11 +101,12 @@ def write_queries(
 
     def make(block: QueryBlock, _: Counter[str]) -> Iterator[Outcome]:
         return write_block(
-            block, generator, prompts[block.language], sampling=sampling, seed=seed, round_trip=round_trip
-        )
+            block, generator, prompts[block.language], sampling=sampling, seed=seed, round_trip=round_trip,
+            drafts=recipe.drafts,
+        )  # fmt: skip
 
     key = make_key("queries", seed, recipe, rounds, generator.name, generator.batch, _name(encoder), passages,
-                   find_prompts() / "queries.toml")  # fmt: skip
+                   find_prompts() / "queries.toml", *([recipe.drafts] if recipe.drafts > 1 else []))  # fmt: skip
     return run_blocks(blocks, make, out, key=key, most=recipe.queries, usage=generator.usage, report=report)
 
 
