@@ -47,17 +47,11 @@ class AugmentRecipe:
     top_p: float = 0.9
     most_tokens: int = 64
     """Tokens of one generated query."""
-    drafts: int = field(default=1, repr=False)
-    """Queries drawn for a passage, of which the first without fault is kept. Not in the repr, which is the key of files
-    that were begun before there were drafts."""
     languages: tuple[str, ...] = ()
     reranked: int = 0
     """Queries whose first twenty passages the model puts in order; models under a billion weights cannot."""
     triplets: int = 0
     """Queries with an answer and a near miss that the model invents; the paper found no gain in them."""
-
-    def __post_init__(self) -> None:
-        _require(1 <= self.drafts <= 16, "drafts", "must be from 1 to 16")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -250,7 +244,7 @@ class Recipe:
     """What is pruned and trained: "llm" the local LLM's own weights, "retriever" the present retriever's, or a path."""
     seed: int = 0
     corpus: CorpusRecipe = CorpusRecipe()
-    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    augment: AugmentRecipe = AugmentRecipe()
     mine: MineRecipe = MineRecipe()
     prune: PruneRecipe = PruneRecipe()
     train: TrainRecipe = field(default_factory=TrainRecipe)

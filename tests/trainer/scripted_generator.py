@@ -14,14 +14,12 @@ class ScriptedGenerator:
         self.name, self.batch, self.usage = "scripted", batch, Usage()
         self.prompts: list[Prompt] = []
         self.samplings: list[Sampling] = []
-        self.seeds: list[int] = []
         self._texts, self._delay = list(texts), delay
 
     def write(self, prompts: Sequence[Prompt], sampling: Sampling, *, seeds: Sequence[int]) -> list[str]:
         time.sleep(self._delay)
         self.prompts += prompts
         self.samplings.append(sampling)
-        self.seeds += seeds
         self.usage.read += 10 * len(prompts)
         self.usage.written += 3 * len(prompts)
         if self._texts:

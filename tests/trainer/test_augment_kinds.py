@@ -9,7 +9,7 @@ from trainer.augment.crop import CropLimits, crop
 from trainer.augment.filters import measure_width
 from trainer.augment.llm import Sampling
 from trainer.augment.prompts import read_query_prompts, read_rerank_prompt, read_triplet_prompts
-from trainer.augment.queries import SPARE, QueryBlock, plan_blocks, take_excerpt, write_block
+from trainer.augment.queries import QueryBlock, plan_blocks, take_excerpt, write_block
 from trainer.augment.rerank import Candidates, make_prompt, read_order, rerank_block
 from trainer.augment.triplets import choose_topic, find_fault, read_triplet, write_triplets
 from trainer.records import Passage, Query
@@ -105,24 +105,6 @@ def test_a_block_asks_in_its_language_and_counts_what_it_rejects():
     assert [each.record.passage for each in outcomes] == ["p0", "p1", "p2"]
     assert generator.prompts[0].labels == ("Text", "Question")
     assert len(generator.prompts[0].shots) == 3
-
-
-def test_of_several_drafts_the_first_without_fault_is_kept():
-    """Each draft is judged and counted; a passage keeps one, and what else is good is told apart."""
-    passages = tuple(make_passage(SENTENCES["en"], number=number, language="en") for number in range(3))
-    block = QueryBlock(language="en", style="question", round=0, passages=passages)
-    good, other = "Who may look at the planned exhibition?", "When is the wheel removed?"
-    generator = ScriptedGenerator(texts=["hm?", good, other, "hm?", "hm?", good])
-    outcomes = list(write_block(block, generator, read_query_prompts()["en"], sampling=Sampling(), seed=1, drafts=2))
-
-    assert [each.fault for each in outcomes] == ["too short", "", "", "too short", "too short", ""]
-    assert [each.record.passage for each in outcomes] == ["p0", "p0", "p1", "p1", "p2", "p2"]
-    assert generator.prompts[0] == generator.prompts[1]
-
-    both = ScriptedGenerator(texts=[good, other] * 3)
-    outcomes = list(write_block(block, both, read_query_prompts()["en"], sampling=Sampling(), seed=1, drafts=2))
-    assert [each.fault for each in outcomes] == ["", SPARE] * 3
-    assert both.seeds[0] != both.seeds[1]
 
 
 @pytest.mark.parametrize(

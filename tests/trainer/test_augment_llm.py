@@ -79,26 +79,6 @@ def test_llama_computes_the_common_beginning_once(llama):
     assert llama.usage.reused - reused > 4 * (llama.usage.read - read)
 
 
-@pytest.mark.parametrize("copies", [2, 5, 40])
-def test_llama_reads_a_prompt_once_for_all_its_outputs(llama, copies):
-    """Outputs of one prompt differ by their seeds alone, are the same as when each reads it, and cost no reading."""
-    greedy = Sampling(most_tokens=10, temperature=0.0)
-    alone = llama.write(PROMPTS[:6], greedy, seeds=[0] * 6)
-    read = llama.usage.read
-    prompts = [prompt for prompt in PROMPTS[:6] for _ in range(copies)]
-    again = llama.write(prompts, greedy, seeds=[0] * len(prompts))
-    together = llama.usage.read - read
-
-    assert again == [text for text in alone for _ in range(copies)]
-    read = llama.usage.read
-    for prompt in PROMPTS[:6]:
-        llama.write([prompt], greedy, seeds=[0])
-    assert together < llama.usage.read - read  # without copies
-    drawn = llama.write(prompts, Sampling(most_tokens=10), seeds=range(len(prompts)))
-    assert len(set(drawn)) > 6
-    assert llama.write(prompts, Sampling(most_tokens=10), seeds=range(len(prompts))) == drawn
-
-
 def test_llama_obeys_a_grammar(llama):
     """With a grammar even a random model writes what it allows."""
     sampling = Sampling(most_tokens=12, grammar='root ::= ("[" [1-3] "] > ")+')
@@ -115,7 +95,6 @@ def test_llama_refuses_a_prompt_beyond_its_context(tiny):
             generator.write([Prompt(instruction="", shots=(), ask="x" * 400, labels=("Q", "A"))], Sampling(), seeds=[0])
         # More prompts than fit together are taken one after the other.
         assert len(generator.write(PROMPTS[:8], Sampling(most_tokens=40), seeds=SEEDS[:8])) == 8
-        assert len(generator.write(PROMPTS[:1] * 30, Sampling(most_tokens=40), seeds=SEEDS[:30])) == 30
     finally:
         generator.close()
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -68,30 +67,6 @@ def test_the_same_seed_gives_the_same_queries(passages, tmp_path):
     assert all(tallies[0].counts[language][KEPT] == count for language, count in kept.items())
     assert tallies[0].asked >= tallies[0].kept > 0
     assert tallies[0].usage.written == 3 * len(generators[0].prompts)
-
-
-def test_drafts_find_more_passages_a_query(passages, tmp_path):
-    """With drafts more of the passages get a query, none gets two, and one draft is what there was before."""
-    wanted = replace(RECIPE, queries=200)
-    plain, one, several = (
-        write_queries(passages, tmp_path / f"{name}.jsonl", recipe, Unsteady(), seed=1)
-        for name, recipe in (("plain", wanted), ("one", replace(wanted, drafts=1)), ("four", replace(wanted, drafts=4)))
-    )
-    assert (tmp_path / "plain.jsonl").read_bytes() == (tmp_path / "one.jsonl").read_bytes()
-    assert several.kept > 1.5 * plain.kept == 1.5 * one.kept
-    written = [query.passage for query in read_records(tmp_path / "four.jsonl", Query)]
-    assert len(written) == len(set(written))
-    assert repr(replace(RECIPE, drafts=4)) == repr(RECIPE)  # else what was begun before is made anew
-    with pytest.raises(ValueError, match="drafts"):
-        AugmentRecipe(drafts=0)
-
-
-class Unsteady(ScriptedGenerator):
-    """Writes nothing of use half of the time."""
-
-    @staticmethod
-    def _shuffle(text: str, seed: int) -> str:
-        return "hm?" if seed % 2 else ScriptedGenerator._shuffle(text, seed)
 
 
 def test_a_finished_run_is_not_done_again(passages, tmp_path):

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from drama_app.embed import count_cores
 from drama_app.errors import DramaError, UsageError
-from trainer.augment.llama_writer import Writer, count_cells, join_alike
 from trainer.augment.llm import Prompt, Sampling, Usage, cut_output
 
 if TYPE_CHECKING:
@@ -148,8 +147,7 @@ class LlamaGenerator:
         return self._render is not None
 
     def write(self, prompts: Sequence[Prompt], sampling: Sampling, *, seeds: Sequence[int]) -> list[str]:
-        """One text for each prompt. As one is finished the next prompt takes its place; a prompt that follows its like
-        is not read again.
+        """One text for each prompt. As one is finished the next prompt takes its place.
 
         Raises:
             UsageError: A prompt is longer than the context.
@@ -163,16 +161,14 @@ class LlamaGenerator:
         if longest > most:
             raise UsageError(f"a prompt with its answer takes {longest:,} tokens, the context has {most:,}")
         self._read_prefix(rows[0][:shared])
+        self._usage.read += shared + sum(len(row) - shared for row in rows)
+        self._usage.reused += shared * (len(rows) - 1)
         writers = [
-            Writer(self._library, self._vocabulary, row, shared, sampling, seed)
+            _Writer(self._library, self._vocabulary, row, shared, sampling, seed)
             for row, seed in zip(rows, seeds, strict=True)
         ]  # fmt: skip
-        families = join_alike(writers, min(SEQUENCES, max(1, (self._size - shared) // longest)))
-        own = sum(len(family[0].row) - shared for family in families)
-        self._usage.read += shared + own
-        self._usage.reused += sum(map(len, rows)) - shared - own
         try:
-            self._run(families, shared, sampling.most_tokens)
+            self._run(writers, shared, sampling.most_tokens)
         finally:
             self._usage.written += sum(writer.count for writer in writers)
             for writer in writers:
@@ -231,40 +227,32 @@ class LlamaGenerator:
         count = self._library.llama_tokenize(self._vocabulary, raw, len(raw), tokens, room, not special, special)
         return list(tokens[:count])
 
-    def _run(self, families: list[list[Writer]], shared: int, most_tokens: int) -> None:
+    def _run(self, writers: "list[_Writer]", shared: int, most_tokens: int) -> None:
         """Advance the writers until all are done, as many at a time as there are sequences and room in the context."""
-        waiting = list(reversed(families))
-        slots: dict[int, Writer] = {}
+        waiting = list(reversed(writers))
+        slots: dict[int, _Writer] = {}
         room = self._size - shared
         while waiting or slots:
-            free = [slot for slot in range(1, SEQUENCES + 1) if slot not in slots]
-            while waiting and len(waiting[-1]) <= len(free) and count_cells(waiting[-1], most_tokens) <= room:
-                family = waiting.pop()
-                room -= count_cells(family, most_tokens)
-                self._library.llama_memory_seq_cp(self._memory, _KEEPER, free[0], 0, shared)
-                slots |= dict(zip(free, family, strict=False))
-                free = free[len(family) :]
+            for slot in range(1, SEQUENCES + 1):
+                if waiting and slot not in slots and waiting[-1].count_cells(most_tokens) <= room:
+                    slots[slot] = waiting.pop()
+                    room -= slots[slot].count_cells(most_tokens)
+                    self._library.llama_memory_seq_cp(self._memory, _KEEPER, slot, 0, shared)
             self._advance(slots)
             for slot in [slot for slot, writer in slots.items() if writer.done]:
-                room += count_cells([slots.pop(slot)], most_tokens)
+                room += slots.pop(slot).count_cells(most_tokens)
                 self._library.llama_memory_seq_rm(self._memory, slot, -1, -1)
 
-    def _advance(self, slots: dict[int, Writer]) -> None:
+    def _advance(self, slots: "dict[int, _Writer]") -> None:
         """One call of llama.cpp: the last token of whoever writes, as much as fits of the prompts still to be read."""
         entries: list[tuple[int, int, int, bool]] = []
-        ends: list[tuple[int, int, Writer]] = []
+        ends: list[tuple[int, _Writer]] = []
         for slot, writer in sorted(slots.items(), key=lambda item: item[1].reading):
             entries += [(token, place, slot, last) for token, place, last in writer.take(_CHUNK - len(entries))]
             if entries and entries[-1][2:] == (slot, True):
-                ends.append((len(entries) - 1, slot, writer))
+                ends.append((len(entries) - 1, writer))
         self._decode(entries)
-        places = {writer: slot for slot, writer in slots.items()}
-        for row, slot, writer in ends:
-            if writer.reading:  # its prompt was read: those that wait for the same one go on from it
-                for follower in writer.followers:
-                    follower.catch_up(writer)
-                    self._library.llama_memory_seq_cp(self._memory, slot, places[follower], 0, len(writer.row))
-                    follower.draw(self._context, row)
+        for row, writer in ends:
             writer.draw(self._context, row)
 
     def _read_prefix(self, tokens: list[int]) -> None:
@@ -288,6 +276,79 @@ class LlamaGenerator:
         failure = self._library.llama_decode(self._context, batch)
         if failure:
             raise DramaError(f"llama.cpp stopped with code {failure} ({'; '.join(_listen()[0][-3:])})")
+
+
+class _Writer:
+    """One output as it grows."""
+
+    def __init__(
+        self, library: "ModuleType", vocabulary: Any, row: list[int], shared: int, sampling: Sampling, seed: int
+    ) -> None:
+        self._library, self._vocabulary, self._sampling = library, vocabulary, sampling
+        self._row, self._place = row, shared
+        self._own = len(row) - shared
+        self.count, self.done = 0, False
+        self._written = b""
+        self._chain = _make_chain(library, vocabulary, sampling, seed)
+
+    @property
+    def reading(self) -> bool:
+        """Whether tokens of the prompt are still to be computed."""
+        return self.count == 0
+
+    def count_cells(self, most_tokens: int) -> int:
+        """Places of the context that it may come to need."""
+        return self._own + most_tokens
+
+    def take(self, most: int) -> list[tuple[int, int, bool]]:
+        """Up to so many tokens to be computed next, each with its place and whether an output follows it."""
+        start = self._place
+        self._place = min(len(self._row), start + most)
+        return [(self._row[place], place, place == len(self._row) - 1) for place in range(start, self._place)]
+
+    @property
+    def text(self) -> str:
+        """What is written; a character that was not finished is left out."""
+        return self._written.decode("utf-8", "ignore")
+
+    def draw(self, context: Any, row: int) -> None:
+        """Draw the next token from the logits of a row of the last batch."""
+        token = self._library.llama_sampler_sample(self._chain, context, row)
+        self._row.append(token)
+        self.count += 1
+        if self._library.llama_vocab_is_eog(self._vocabulary, token):
+            self.done = True
+            return
+        piece = ctypes.create_string_buffer(256)
+        length = self._library.llama_token_to_piece(self._vocabulary, token, piece, len(piece), 0, False)
+        self._written += piece.raw[: max(length, 0)]
+        begun = self._written.lstrip()
+        stopped = any(mark.encode() in begun for mark in self._sampling.stop)
+        self.done = stopped or self.count >= self._sampling.most_tokens
+
+    def close(self) -> None:
+        """Free the sampler."""
+        self._library.llama_sampler_free(self._chain)
+
+
+def _make_chain(library: "ModuleType", vocabulary: Any, sampling: Sampling, seed: int) -> Any:
+    chain = library.llama_sampler_chain_init(library.llama_sampler_chain_default_params())
+    if sampling.grammar:
+        grammar = library.llama_sampler_init_grammar(vocabulary, sampling.grammar.encode(), b"root")
+        if not grammar:
+            raise UsageError("llama.cpp does not understand the grammar of this prompt")
+        library.llama_sampler_chain_add(chain, grammar)
+    if sampling.temperature <= 0:
+        library.llama_sampler_chain_add(chain, library.llama_sampler_init_greedy())
+        return chain
+    for step in (
+        library.llama_sampler_init_top_k(sampling.top_k),
+        library.llama_sampler_init_top_p(sampling.top_p, 1),
+        library.llama_sampler_init_temp(sampling.temperature),
+        library.llama_sampler_init_dist(seed & 0xFFFFFFFF),
+    ):
+        library.llama_sampler_chain_add(chain, step)
+    return chain
 
 
 def _open_template(library: "ModuleType", model: Any, vocabulary: Any) -> Callable[[list[dict[str, str]]], str] | None:

@@ -20,8 +20,6 @@ EXCERPT_TOKENS = 128
 """Tokens of a passage that the model reads: they take most of the time, and one question needs no more."""
 _LEAST_EXCERPT = 40
 """Tokens that an excerpt has if the passage allows it."""
-SPARE = "its passage has one already"
-"""Why a draft without fault is left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,43 +82,34 @@ def take_excerpt(passage: Passage, *, seed: int, tokens: int = EXCERPT_TOKENS) -
 
 def write_block(
     block: QueryBlock, generator: Generator, prompts: QueryPrompts, *, sampling: Sampling, seed: int,
-    round_trip: RoundTrip | None = None, tokens: int = EXCERPT_TOKENS, drafts: int = 1,
+    round_trip: RoundTrip | None = None, tokens: int = EXCERPT_TOKENS,
 ) -> Iterator[Outcome]:  # fmt: skip
-    """Ask for a block's queries and judge them; an outcome for each draft, in the order of the passages.
-
-    Of a passage's drafts the first without fault is kept. Reading a passage takes most of the time, writing a further
-    query to it little.
-    """
+    """Ask for a block's queries and judge them; an outcome for each passage, in order."""
     turn = f"{block.style}:{block.round}"
     asked = [
         Asked(
             block.style, block.language, passage, take_excerpt(passage, seed=_draw(seed, turn, passage), tokens=tokens)
         )
         for passage in block.passages
-        for _ in range(drafts)
     ]
-    turns = (turn, *(f"{turn}:{draft}" for draft in range(1, drafts)))
     texts = generator.write(
         [make_prompt(each, prompts) for each in asked], sampling,
-        seeds=[_draw(seed, each, passage) for passage in block.passages for each in turns],
+        seeds=[_draw(seed, turn, passage) for passage in block.passages],
     )  # fmt: skip
     texts = [clean(text, block.style) for text in texts]
     faults = [find_fault(text, each, prompts) for text, each in zip(texts, asked, strict=True)]
     if round_trip is not None:
         left = [place for place, fault in enumerate(faults) if not fault]
-        own = [asked[place].passage for place in left]
+        own = [block.passages[place] for place in left]
         lost = round_trip.find_lost([texts[place] for place in left], own, block.language)
         for place, is_lost in zip(left, lost, strict=True):
             faults[place] = "does not find its passage" if is_lost else ""
-    done: set[str] = set()
-    for text, passage, fault in zip(texts, (each.passage for each in asked), faults, strict=True):
+    for text, passage, fault in zip(texts, block.passages, faults, strict=True):
         query = Query(
             id=text_id(text), text=text, passage=passage.id, kind=block.style, language=passage.language,
             source=passage.source,
         )  # fmt: skip
-        yield Outcome(query, fault or (SPARE if passage.id in done else ""))
-        if not fault:
-            done.add(passage.id)
+        yield Outcome(query, fault)
 
 
 def make_prompt(asked: Asked, prompts: QueryPrompts) -> Prompt:

@@ -101,12 +101,11 @@ def write_queries(
 
     def make(block: QueryBlock, _: Counter[str]) -> Iterator[Outcome]:
         return write_block(
-            block, generator, prompts[block.language], sampling=sampling, seed=seed, round_trip=round_trip,
-            drafts=recipe.drafts,
-        )  # fmt: skip
+            block, generator, prompts[block.language], sampling=sampling, seed=seed, round_trip=round_trip
+        )
 
     key = make_key("queries", seed, recipe, rounds, generator.name, generator.batch, _name(encoder), passages,
-                   find_prompts() / "queries.toml", *([recipe.drafts] if recipe.drafts > 1 else []))  # fmt: skip
+                   find_prompts() / "queries.toml")  # fmt: skip
     return run_blocks(blocks, make, out, key=key, most=recipe.queries, usage=generator.usage, report=report)
 
 
