@@ -137,7 +137,8 @@ class TrainRecipe:
     """Share of steps whose queries are all of one language."""
     neighbours: int = 0
     """Groups of one kind and language that are drawn together because the present retriever finds them alike, so that
-    their passages are hard negatives of each other at no cost; 0 draws by chance."""
+    their passages are hard negatives of each other at no cost; 0 draws by chance. A batch that it does not divide, and
+    the end of a round, cut a neighbourhood in two, and from there on what is drawn together is of two."""
     language_exponent: float = 0.5
     """A language is drawn in proportion to its groups to the power of this: 1 as they are, 0 alike."""
     mixture: MappingProxyType[str, float] = field(default_factory=lambda: MappingProxyType({}))

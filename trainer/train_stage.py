@@ -182,7 +182,7 @@ def _remove_other_training(run: RunFolder, report: Report) -> None:
 
 
 def _read_teacher(run: RunFolder, report: Report) -> "TeacherVectors | None":
-    """The present retriever's embeddings of groups and passages, if the recipe distils."""
+    """The present retriever's embeddings of groups and passages, if the recipe distils or asks for neighbours."""
     if not run.recipe.train.reads_vectors:
         return None
     from accelerate import PartialState
