@@ -1,5 +1,6 @@
 """Nothing leaves the machine, and nothing in a file reaches the terminal that shows it."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -72,6 +73,22 @@ def test_no_network_socket_is_opened(folder: Path, tiny: Path) -> None:
         [sys.executable, "-c", NO_SOCKET, str(folder), str(tiny)], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_no_library_keeps_what_it_would_send(folder: Path, tiny: Path, tmp_path: Path) -> None:
+    """Libraries that report to their makers leave no queue of reports and no device id in the home folder."""
+    home = tmp_path / "home"
+    home.mkdir()
+    # They hold their peace on a build server, and a test must not pass for that.
+    environment = {name: text for name, text in os.environ.items() if name in ("PATH", "VIRTUAL_ENV", "LANG")}
+    environment |= {"HOME": str(home), "USERPROFILE": str(home)}
+    command = [sys.executable, "-m", "drama_app", "index", str(folder), "--retriever", str(tiny)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+    left = [path.relative_to(home) for path in home.rglob("*") if path.is_file()]
+    assert left
+    assert [path for path in left if "drama-app" not in path.parts] == []
 
 
 def test_files_cannot_reach_the_terminal(tmp_path: Path, tiny: Path) -> None:
