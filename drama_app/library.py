@@ -386,7 +386,7 @@ class Library:
             if encoder.fingerprint != self._manifest.get("fingerprint"):
                 raise RetrieverError(
                     f"the index was filled by {self._manifest.get('retriever_name')}, which {self.retriever_folder()} "
-                    "no longer holds: run `drama-app model use FOLDER` with the retriever to use from now on"
+                    "no longer holds: `drama-app model use shipped` embeds its passages anew with the one there is now"
                 )
             return encoder
 

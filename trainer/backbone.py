@@ -211,7 +211,7 @@ def _read_retriever_weights(folder: Path, weights: Path) -> tuple[NetworkConfig,
 
 
 def _guess_bidirectional(tensors: "Mapping[str, Tensor]", folder: Path) -> BidirectionalConfig:
-    """The shape of a folder without `config.json`: e5-mini 0 is the only one, and its heads have 32 columns."""
+    """The shape of a folder without `config.json`: such as e5-mini 0, whose heads have 32 columns."""
     try:
         vocabulary, hidden = tensors[TABLE].shape
         return BidirectionalConfig(

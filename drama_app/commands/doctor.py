@@ -102,11 +102,15 @@ def check_retriever(settings: Settings) -> Iterator[Check]:
 
     try:
         with Library.open(settings) as library:
-            folder = library.retriever_folder()
+            folder, filled_by = library.retriever_folder(), library.recall("fingerprint")
+            name = library.recall("retriever_name")
     except DramaError:  # the check of the index tells about it
-        folder = settings.retriever or default_retriever_folder()
+        folder, filled_by, name = settings.retriever or default_retriever_folder(), "", ""
     retriever = open_retriever_folder(folder)
     yield Check("retriever", "ok", f"{retriever.name} {retriever.version} is whole")
+    if filled_by and filled_by != retriever.fingerprint:
+        said = f"the index was filled by {name}: `drama-app model use shipped` embeds its passages anew"
+        yield Check("retriever", "fail", said)
 
 
 def check_index(settings: Settings) -> Iterator[Check]:

@@ -17,7 +17,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="the retrievers that are there")
     listing.add_argument("--json", action="store_true", help="print a JSON list")
     use = actions.add_parser("use", help="change the retriever; every passage is embedded again in the background")
-    use.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, help="a retriever folder")
+    use.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, help="a retriever folder, or 'shipped'")
     use.add_argument("--back", action="store_true", help="one step back, in place of FOLDER")
     verify = actions.add_parser("verify", help="check a retriever folder whole")
     verify.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, help="default: the one in use")
@@ -33,7 +33,7 @@ def _list(arguments: argparse.Namespace, settings: Settings, output: Output) -> 
     from drama_app.library import Library
 
     with Library.open(settings) as library:
-        used, retrievers = library.retriever_folder(), library.retrievers()
+        used, retrievers = library.recall("fingerprint"), library.retrievers()
     rows = [
         {
             "name": each.name,
@@ -42,7 +42,7 @@ def _list(arguments: argparse.Namespace, settings: Settings, output: Output) -> 
             "licence": each.licence,
             "fingerprint": each.fingerprint,
             "folder": str(each.folder),
-            "in_use": each.folder == used,
+            "in_use": each.fingerprint == used,
         }
         for each in retrievers
     ]
@@ -64,13 +64,20 @@ def _use(arguments: argparse.Namespace, settings: Settings, output: Output) -> i
 
     if (arguments.folder is None) != arguments.back:
         raise UsageError("name a FOLDER, or --back for one step back, one of them")
-    folder = None if arguments.back else arguments.folder.expanduser().absolute()
+    folder = None if arguments.back else _find(arguments.folder)
     with stopping(output) as stop, Library.open(settings) as library, showing_progress(output) as on_progress:
         name = library.use_retriever(folder, on_progress=on_progress, stop=stop)
     if stop.is_set():
         raise Interrupted(GO_ON)
     output.write_line(clean_for_terminal(f"in use: {name}"))
     return 0
+
+
+def _find(folder: Path) -> Path:
+    from drama_app.retriever import default_retriever_folder
+    from drama_app.switching import SHIPPED
+
+    return default_retriever_folder() if str(folder) == SHIPPED else folder.expanduser().absolute()
 
 
 def _verify(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:

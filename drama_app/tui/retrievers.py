@@ -50,11 +50,15 @@ def read_models(library: "Library | None", settings: Settings) -> Models:
     from drama_app.retriever import default_retriever_folder, open_retriever_folder
 
     if library is None:
-        folders, used = [settings.retriever or default_retriever_folder()], Path()
+        folders, used = [settings.retriever or default_retriever_folder()], ""
     else:
-        used = library.retriever_folder()
+        used = library.recall("fingerprint")  # not the folder: drama's own may hold another one since
         installed = sorted((settings.data_folder / "retrievers").glob("[!.]*/retriever.json"))
-        folders = list(dict.fromkeys([used, default_retriever_folder(), *(each.parent for each in installed)]))
+        folders = list(
+            dict.fromkeys(
+                [library.retriever_folder(), default_retriever_folder(), *(each.parent for each in installed)]
+            )
+        )
     models: list[Model] = []
     errors: list[str] = []
     listed: set[str] = set()
@@ -67,7 +71,7 @@ def read_models(library: "Library | None", settings: Settings) -> Models:
         if retriever.fingerprint in listed:
             continue  # the same retriever, installed and shipped
         listed.add(retriever.fingerprint)
-        models.append(_describe(retriever, in_use=folder == used))
+        models.append(_describe(retriever, in_use=retriever.fingerprint == used))
     if library is None:
         return Models(tuple(models), errors=tuple(errors))
     rate = float(library.recall("passages_per_second") or 0.0)

@@ -1,0 +1,51 @@
+"""The `model` verb, where what a new version of drama ships is not what filled the index."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from drama_app import cli, retriever, switching
+from tests.tiny_retriever import make_tiny_retriever
+
+
+@pytest.fixture
+def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder in the place of the shipped retriever, and a home with an index that it filled."""
+    monkeypatch.setenv("DRAMA_APP_HOME", str(tmp_path / "home"))
+    folder = make_tiny_retriever(tmp_path / "shipped", dim=16, name="own", seed=1)
+    for module in (retriever, switching):
+        monkeypatch.setattr(module, "default_retriever_folder", lambda: folder)
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "bees.md").write_text("The waggle dance tells other bees where the nectar is.\n")
+    assert cli.main(["index", str(tmp_path / "files")]) == 0
+    return folder
+
+
+def test_after_an_upgrade_the_index_says_what_to_do_and_model_use_shipped_does_it(
+    shipped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another shipped retriever is never mixed in: search and doctor name the command, keywords answer meanwhile."""
+    shutil.rmtree(shipped)
+    make_tiny_retriever(shipped, dim=16, name="own", seed=2)
+    capsys.readouterr()
+
+    assert cli.main(["search", "nectar"]) == 2
+    assert "`drama-app model use shipped`" in capsys.readouterr().err
+    assert cli.main(["doctor"]) == 1
+    assert "fail  retriever   the index was filled by own" in capsys.readouterr().out
+    assert cli.main(["search", "nectar", "--mode", "keywords", "--paths"]) == 0
+    assert capsys.readouterr().out.strip().endswith("bees.md")
+    assert _list_used(capsys) == [False]
+
+    assert cli.main(["model", "use", "shipped"]) == 0
+    capsys.readouterr()
+    assert cli.main(["search", "nectar", "--paths"]) == 0
+    assert capsys.readouterr().out.strip().endswith("bees.md")
+    assert _list_used(capsys) == [True]
+
+
+def _list_used(capsys: pytest.CaptureFixture[str]) -> list[bool]:
+    assert cli.main(["model", "list", "--json"]) == 0
+    return [each["in_use"] for each in json.loads(capsys.readouterr().out)]
