@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from drama_app.store import PassageStore
 
 
-SOME_FILES = 5
-"""A sync of fewer files says nothing of how fast the next folder will be."""
+SOME_PASSAGES = 256
+"""A sync of fewer says nothing of how fast the next folder will be: a window, and the encoder opens in a second."""
 NOTHING_YET = "nothing is indexed yet: run `drama-app index FOLDER` first"
 
 
@@ -131,7 +131,8 @@ class Library:
             rates: list[float] = []
 
             def follow(progress: Progress) -> None:
-                rates[:] = [progress.passages_per_second or (rates or [0.0])[0]]
+                if progress.passages >= SOME_PASSAGES:
+                    rates.append(progress.passages_per_second)
                 if on_progress is not None:
                     on_progress(progress)
 
@@ -144,8 +145,8 @@ class Library:
                 on_progress=follow,
                 stop=stop,
             )
-            if report.added + report.changed >= SOME_FILES and rates[0]:
-                self._manifest.put(passages_per_second=f"{rates[0]:.2f}")  # the next estimate's
+            if rates:
+                self._manifest.put(passages_per_second=f"{rates[-1]:.2f}")  # the next estimate's
             return report
 
     def retry(
@@ -282,10 +283,9 @@ class Library:
 
     def retriever_folder(self) -> Path:
         """The folder of the retriever that the index uses."""
-        from drama_app.retriever import default_retriever_folder
+        from drama_app.switching import SHIPPED, folder_of
 
-        name = self._manifest.get("retriever_folder", "shipped")
-        return default_retriever_folder() if name == "shipped" else Path(name)
+        return folder_of(self._manifest.get("retriever_folder", SHIPPED))
 
     def use_retriever(
         self,

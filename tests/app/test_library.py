@@ -272,6 +272,21 @@ def test_vectors_of_two_retrievers_never_mix(library: Library, settings: Setting
     assert {each.name for each in library.retrievers()} >= {"e5-mini", "other"}
 
 
+def test_a_rate_is_kept_once_it_says_something(library: Library, folder: Path) -> None:
+    """A handful of passages takes as long as the encoder's start, so only a larger sync leaves a rate for estimates."""
+    assert library.recall("passages_per_second") == ""
+
+    for number in range(60):
+        text = "\n\n".join(
+            f"Hive {number}.{day}: " + f"bee {day} dances for nectar {number}. " * 40 for day in range(20)
+        )
+        (folder / f"hive{number}.txt").write_text(text)
+    library.sync()
+
+    assert library.status().passages > 256
+    assert float(library.recall("passages_per_second")) > 1
+
+
 def test_index_is_private(library: Library, settings: Settings) -> None:
     """No other user can read what is indexed."""
     assert settings.data_folder.stat().st_mode & 0o077 == 0
