@@ -207,7 +207,13 @@ def _read_retriever_weights(folder: Path, weights: Path) -> tuple[NetworkConfig,
     except ValueError as error:
         raise RetrieverError(f"{folder / CONFIG}: {error}") from error
     tensors[TABLE] = tensors[TABLE][:, : config.hidden_size]  # stored in whole blocks
+    if isinstance(config, BidirectionalConfig):  # the weights named may be those of its half
+        config = replace(config, layers=_count_layers(tensors))
     return config, tensors
+
+
+def _count_layers(tensors: "Mapping[str, Tensor]") -> int:
+    return 1 + max((int(name.split(".")[1]) for name in tensors if name.startswith("layers.")), default=-1)
 
 
 def _guess_bidirectional(tensors: "Mapping[str, Tensor]", folder: Path) -> BidirectionalConfig:
@@ -217,7 +223,7 @@ def _guess_bidirectional(tensors: "Mapping[str, Tensor]", folder: Path) -> Bidir
         return BidirectionalConfig(
             vocab_size=vocabulary,
             hidden_size=hidden,
-            layers=1 + max(int(name.split(".")[1]) for name in tensors if name.startswith("layers.")),
+            layers=_count_layers(tensors),
             heads=hidden // 32,
             ffn_size=len(tensors["layers.0.up.weight"]),
             max_tokens=len(tensors["positions.weight"]),
