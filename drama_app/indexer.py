@@ -19,7 +19,7 @@ from drama_app.extract.pool import ExtractionPool
 from drama_app.ignore import IgnoreRules
 from drama_app.manifest import FileRow, Manifest, now_ns
 from drama_app.pipeline import Pipeline, Tally
-from drama_app.records import Progress, Skipped, SyncReport
+from drama_app.records import SOME_PASSAGES, Progress, Skipped, SyncReport
 from drama_app.scan import Found, Known, merge_roots, needs_check, root_is_gone, scan
 from drama_app.store import PassageStore
 
@@ -83,6 +83,7 @@ def sync(
 def _report(manifest: Manifest, survey: Survey, tally: Tally, failed: tuple[Skipped, ...]) -> SyncReport:
     """What a sync has found and done."""
     documents, passages = manifest.counts()
+    rate = tally.embedded / tally.embedding_seconds if tally.embedded >= SOME_PASSAGES else 0.0
     return SyncReport(
         documents=documents,
         passages=passages,
@@ -94,6 +95,7 @@ def _report(manifest: Manifest, survey: Survey, tally: Tally, failed: tuple[Skip
         passed_over=tally.passed_over,
         seconds=0.0,
         notes=(*survey.notes, *(f"{path} keeps changing: it is read when it rests" for path in tally.unsettled)),
+        embedded_per_second=rate,
     )
 
 

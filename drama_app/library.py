@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from drama_app.store import PassageStore
 
 
-SOME_PASSAGES = 256
-"""A sync of fewer says nothing of how fast the next folder will be: a window, and the encoder opens in a second."""
 NOTHING_YET = "nothing is indexed yet: run `drama-app index FOLDER` first"
 
 
@@ -128,25 +126,17 @@ class Library:
         stop = stop or threading.Event()
         with self._writing, self._lock(stop):
             self._renew()
-            rates: list[float] = []
-
-            def follow(progress: Progress) -> None:
-                if progress.passages >= SOME_PASSAGES:
-                    rates.append(progress.passages_per_second)
-                if on_progress is not None:
-                    on_progress(progress)
-
             report = sync(
                 self._manifest,
                 self._store,
                 lambda: self._encoder,
                 self._settings,
                 changed=None if changed is None else tuple(changed),
-                on_progress=follow,
+                on_progress=on_progress or (lambda _: None),
                 stop=stop,
             )
-            if rates:
-                self._manifest.put(passages_per_second=f"{rates[-1]:.2f}")  # the next estimate's
+            if report.embedded_per_second:
+                self._manifest.put(passages_per_second=f"{report.embedded_per_second:.2f}")  # the next estimate's
             return report
 
     def retry(
@@ -386,7 +376,8 @@ class Library:
             if encoder.fingerprint != self._manifest.get("fingerprint"):
                 raise RetrieverError(
                     f"the index was filled by {self._manifest.get('retriever_name')}, which {self.retriever_folder()} "
-                    "no longer holds: `drama-app model use shipped` embeds its passages anew with the one there is now"
+                    "no longer holds: `drama-app model use shipped` embeds its passages anew with the one that drama "
+                    "has now; until then --mode keywords answers"
                 )
             return encoder
 

@@ -48,6 +48,9 @@ class Tally:
     moved: int = 0
     done: int = 0
     passages: int = 0
+    embedded: int = 0
+    """Those of them whose text was not known."""
+    embedding_seconds: float = 0.0
     failed: list[Skipped] = field(default_factory=list)
     passed_over: int = 0
     unsettled: list[Path] = field(default_factory=list)
@@ -145,7 +148,10 @@ class Pipeline:
             known.update(self._stored_vectors(job))
         missing = [text for text in dict.fromkeys(texts) if text not in known]
         if missing:
-            known.update(zip(missing, self._encoder().encode_passages(missing), strict=True))
+            encoder, started = self._encoder(), time.monotonic()
+            known.update(zip(missing, encoder.encode_passages(missing), strict=True))
+            self.tally.embedded += len(missing)
+            self.tally.embedding_seconds += time.monotonic() - started
         self.tally.passages += len(window)
         return np.stack([known[text] for text in texts])
 

@@ -161,6 +161,10 @@ class Progress:
     current: Path | None = None
 
 
+SOME_PASSAGES = 256
+"""Fewer, embedded at a time, say nothing of how fast the next folder will be."""
+
+
 @dataclass(frozen=True, slots=True)
 class SyncReport:
     """What a sync did. `documents` and `passages` are those of the whole index afterwards."""
@@ -175,6 +179,8 @@ class SyncReport:
     passed_over: int
     seconds: float
     notes: tuple[str, ...] = ()
+    embedded_per_second: float = 0.0
+    """Passages that the encoder read, over the time it took; 0 if they were too few to tell."""
     stopped: bool = False
     """True if the person stopped it; the next sync goes on from there."""
 

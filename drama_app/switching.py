@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from drama_app.chunk import embedded_text
 from drama_app.config import Settings, make_private
 from drama_app.embed import Encoder, open_retriever
-from drama_app.errors import Interrupted, RetrieverError, UsageError
+from drama_app.errors import DramaError, Interrupted, RetrieverError, UsageError
 from drama_app.manifest import Manifest
-from drama_app.records import Passage, Progress
+from drama_app.records import SOME_PASSAGES, Passage, Progress
 from drama_app.retriever import Retriever, default_retriever_folder, open_retriever_folder
 from drama_app.store import PassageStore
 
@@ -98,7 +98,10 @@ def switch(
     if wanted["fingerprint"] == manifest.get("fingerprint"):
         raise UsageError(f"{wanted['retriever_name']} is in use already")
     _fill(manifest, settings, wanted, on_progress or (lambda _: None), stop)
-    manifest.put(**wanted, **{f"previous_{key}": manifest.get(key) for key in _KEYS if manifest.get(key)})
+    # No step leads back to a retriever that is gone: a new version of drama ships another one in the same place.
+    is_there = _is_there(manifest)
+    previous = {f"previous_{key}": manifest.get(key) if is_there else "" for key in _KEYS}
+    manifest.put(**wanted, **previous)
     remove_elsewhere(manifest, settings, ())
     return wanted["retriever_name"]
 
@@ -118,6 +121,15 @@ def remove_elsewhere(manifest: Manifest, settings: Settings, documents: Collecti
             PassageStore.open(folder, dim=dim, table=table.stem).remove(documents)
 
 
+def _is_there(manifest: Manifest) -> bool:
+    """Whether the retriever in use is still where it was."""
+    try:
+        retriever = open_retriever_folder(folder_of(manifest.get("retriever_folder", SHIPPED)))
+    except DramaError:
+        return False
+    return retriever.fingerprint == manifest.get("fingerprint")
+
+
 def _previous(manifest: Manifest) -> dict[str, str]:
     previous = {key: manifest.get(f"previous_{key}") for key in _KEYS}
     if not previous["fingerprint"]:
@@ -133,13 +145,13 @@ def _fill(
     stop: threading.Event,
 ) -> None:
     """Makes the wanted retriever's table hold what the present one holds, embedding only what it lacks."""
+    encoder = _open(wanted, settings)
     visible = manifest.visible()
     if not visible:
         return
     store_folder = settings.data_folder / "index" / "passages"
     source = PassageStore.open(store_folder, dim=int(manifest.get("dim")), table=manifest.get("table"))
     target = PassageStore.open(store_folder, dim=int(wanted["dim"]), table=wanted["table"])
-    encoder = _open(wanted, settings)
     stored = target.counts()
     target.remove([number for number, passages in stored.items() if visible.get(number) != passages])
     missing = [number for number, passages in visible.items() if passages and stored.get(number) != passages]
@@ -161,6 +173,8 @@ def _fill(
                 seconds_left=spent / done * (len(missing) - done),
             )
         )
+    if passages >= SOME_PASSAGES:
+        manifest.put(passages_per_second=f"{passages / (time.monotonic() - started):.2f}")  # the next estimate's
     target.tidy(force=True)
 
 

@@ -179,7 +179,7 @@ def _load_retriever(folder: Path, weights: Path | None) -> Backbone:
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         raise RetrieverError(f"{folder}: its training weights are neither in it nor beside it; name their file")
-    config, tensors = _read_retriever_weights(folder, found)
+    config, tensors = _read_retriever_weights(folder, found, named=weights is not None)
     origin = Origin(
         name=f"{retriever.name} {retriever.version}",
         licence=retriever.licence,
@@ -193,7 +193,7 @@ def _load_retriever(folder: Path, weights: Path | None) -> Backbone:
     return Backbone(network=fill_network(config, tensors, str(found)), tokenizer=folder / TOKENIZER, origin=origin)
 
 
-def _read_retriever_weights(folder: Path, weights: Path) -> tuple[NetworkConfig, "dict[str, Tensor]"]:
+def _read_retriever_weights(folder: Path, weights: Path, *, named: bool) -> tuple[NetworkConfig, "dict[str, Tensor]"]:
     tensors = read_tensors(weights)
     if any(name.startswith("encoder.layer.") for name in tensors):
         shape = BidirectionalConfig(vocab_size=0, hidden_size=1, layers=0, heads=1, ffn_size=0)
@@ -207,13 +207,14 @@ def _read_retriever_weights(folder: Path, weights: Path) -> tuple[NetworkConfig,
     except ValueError as error:
         raise RetrieverError(f"{folder / CONFIG}: {error}") from error
     tensors[TABLE] = tensors[TABLE][:, : config.hidden_size]  # stored in whole blocks
-    if isinstance(config, BidirectionalConfig):  # the weights named may be those of its half
+    if isinstance(config, BidirectionalConfig) and named:  # they may be those of its half
         config = replace(config, layers=_count_layers(tensors))
     return config, tensors
 
 
 def _count_layers(tensors: "Mapping[str, Tensor]") -> int:
-    return 1 + max((int(name.split(".")[1]) for name in tensors if name.startswith("layers.")), default=-1)
+    numbers = (name.split(".")[1] for name in tensors if name.startswith("layers."))
+    return 1 + max((int(number) for number in numbers if number.isdecimal()), default=-1)
 
 
 def _guess_bidirectional(tensors: "Mapping[str, Tensor]", folder: Path) -> BidirectionalConfig:

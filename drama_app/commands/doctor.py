@@ -107,10 +107,11 @@ def check_retriever(settings: Settings) -> Iterator[Check]:
     except DramaError:  # the check of the index tells about it
         folder, filled_by, name = settings.retriever or default_retriever_folder(), "", ""
     retriever = open_retriever_folder(folder)
-    yield Check("retriever", "ok", f"{retriever.name} {retriever.version} is whole")
     if filled_by and filled_by != retriever.fingerprint:
-        said = f"the index was filled by {name}: `drama-app model use shipped` embeds its passages anew"
-        yield Check("retriever", "fail", said)
+        said = f"the index was filled by {name}, {folder} holds {retriever.name} {retriever.version}"
+        yield Check("retriever", "fail", f"{said}: `drama-app model use shipped` embeds its passages anew")
+    else:
+        yield Check("retriever", "ok", f"{retriever.name} {retriever.version} is whole")
 
 
 def check_index(settings: Settings) -> Iterator[Check]:

@@ -17,10 +17,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
     listing = actions.add_parser("list", help="the retrievers that are there")
     listing.add_argument("--json", action="store_true", help="print a JSON list")
     use = actions.add_parser("use", help="change the retriever; every passage is embedded again in the background")
-    use.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, help="a retriever folder, or 'shipped'")
+    use.add_argument("folder", metavar="FOLDER", nargs="?", help="a retriever folder, or 'shipped'")
     use.add_argument("--back", action="store_true", help="one step back, in place of FOLDER")
     verify = actions.add_parser("verify", help="check a retriever folder whole")
-    verify.add_argument("folder", metavar="FOLDER", nargs="?", type=Path, help="default: the one in use")
+    verify.add_argument("folder", metavar="FOLDER", nargs="?", help="or 'shipped'; default: the one in use")
 
 
 def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:
@@ -73,22 +73,22 @@ def _use(arguments: argparse.Namespace, settings: Settings, output: Output) -> i
     return 0
 
 
-def _find(folder: Path) -> Path:
+def _find(name: str) -> Path:
     from drama_app.retriever import default_retriever_folder
     from drama_app.switching import SHIPPED
 
-    return default_retriever_folder() if str(folder) == SHIPPED else folder.expanduser().absolute()
+    return default_retriever_folder() if name == SHIPPED else Path(name).expanduser().absolute()
 
 
 def _verify(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:
     from drama_app.library import Library
     from drama_app.retriever import default_retriever_folder, open_retriever_folder
 
-    folder = arguments.folder
+    folder = _find(arguments.folder) if arguments.folder else None
     if folder is None and (settings.data_folder / "index").is_dir():
         with Library.open(settings) as library:
             folder = library.retriever_folder()
-    retriever = open_retriever_folder((folder or default_retriever_folder()).expanduser())
+    retriever = open_retriever_folder(folder or default_retriever_folder())
     name = f"{retriever.name} {retriever.version}"
     output.write_line(clean_for_terminal(f"{retriever.folder}: {name} is whole, {retriever.fingerprint}"))
     return 0

@@ -131,6 +131,8 @@ class Indexing:
 
         def work(stop: threading.Event) -> str:
             name = self._library.use_retriever(folder, on_progress=self._tell, stop=stop)
+            if self._thread is not None and not self._stop.is_set():
+                self.start()  # following had ended if the retriever before was gone
             return f"The index uses {name} now"
 
         self._begin(work)

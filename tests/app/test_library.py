@@ -272,19 +272,29 @@ def test_vectors_of_two_retrievers_never_mix(library: Library, settings: Setting
     assert {each.name for each in library.retrievers()} >= {"e5-mini", "other"}
 
 
+def write_hives(folder: Path, *, hives: int, days: int) -> None:
+    """So many files of so many passages each, none like another."""
+    for hive in range(hives):
+        days_of_hive = (f"Hive {hive}.{day}: " + f"bee {day} dances for nectar {hive}. " * 40 for day in range(days))
+        (folder / f"hive{hive}.txt").write_text("\n\n".join(days_of_hive))
+
+
 def test_a_rate_is_kept_once_it_says_something(library: Library, folder: Path) -> None:
-    """A handful of passages takes as long as the encoder's start, so only a larger sync leaves a rate for estimates."""
+    """Only passages that were embedded count, and only if they are many: few, copies and an edit leave no rate."""
+    write_hives(folder, hives=8, days=2)
+    shutil.copytree(folder, folder / "copies", ignore=shutil.ignore_patterns("copies"))
+    library.sync()
     assert library.recall("passages_per_second") == ""
 
-    for number in range(60):
-        text = "\n\n".join(
-            f"Hive {number}.{day}: " + f"bee {day} dances for nectar {number}. " * 40 for day in range(20)
-        )
-        (folder / f"hive{number}.txt").write_text(text)
+    write_hives(folder, hives=1, days=400)
     library.sync()
+    rate = library.recall("passages_per_second")
+    assert float(rate) > 1
 
-    assert library.status().passages > 256
-    assert float(library.recall("passages_per_second")) > 1
+    with (folder / "hive0.txt").open("a") as stream:
+        stream.write("\n\nOne more line about a swarm.")
+    library.sync()
+    assert library.recall("passages_per_second") == rate
 
 
 def test_index_is_private(library: Library, settings: Settings) -> None:

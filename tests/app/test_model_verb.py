@@ -44,6 +44,20 @@ def test_after_an_upgrade_the_index_says_what_to_do_and_model_use_shipped_does_i
     assert cli.main(["search", "nectar", "--paths"]) == 0
     assert capsys.readouterr().out.strip().endswith("bees.md")
     assert _list_used(capsys) == [True]
+    assert cli.main(["model", "use", "--back"]) == 2  # what was there before is gone
+    assert "no earlier retriever" in capsys.readouterr().err
+    assert cli.main(["doctor"]) == 0
+    tables = (shipped.parent / "home").rglob("passages_*.lance")
+    assert len(list(tables)) == 1
+
+
+def test_the_word_shipped_is_no_folder(shipped: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`shipped` means drama's own retriever, wherever the shell stands; `./shipped` a folder of that name."""
+    capsys.readouterr()
+    assert cli.main(["model", "verify", "shipped"]) == 0
+    assert capsys.readouterr().out.startswith(str(shipped))
+    assert cli.main(["model", "verify", "./shipped"]) == 2
+    assert str(Path.cwd() / "shipped") in capsys.readouterr().err
 
 
 def _list_used(capsys: pytest.CaptureFixture[str]) -> list[bool]:

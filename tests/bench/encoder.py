@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
 from drama_app.embed import OnnxEncoder, count_cores, open_retriever, open_session, plan_batches
 from drama_app.retriever import MODEL, default_retriever_folder
@@ -136,6 +135,8 @@ def _open_integer_product() -> Any:
         [helper.make_tensor_value_info("product", TensorProto.INT32, ["m", "n"])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    import onnxruntime  # not before drama_app, which switches its telemetry off
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = count_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or it would slow whoever comes next

@@ -196,7 +196,9 @@ class ModelScreen(PanelScreen):
         """Asks, then embeds everything again with the chosen retriever."""
         if (model := self._chosen) is None:
             return
-        said = f"{self._describe_cost()}\n\nThe numbers of the retriever in use are kept: b goes one step back."
+        said = self._describe_cost()
+        if any(each.in_use for each in self._models.models):
+            said += "\n\nThe numbers of the retriever in use are kept: b goes one step back."
 
         def answer(agreed: bool | None) -> None:
             if agreed:
@@ -226,9 +228,11 @@ class ModelScreen(PanelScreen):
         passages = status.passages if status is not None else 0
         rate = self._models.rate or LIKELY_RATE
         measured = "as fast as was measured here" if self._models.rate else "on a common machine"
+        used = any(each.in_use for each in self._models.models)
+        meanwhile = "Searches go on with the retriever in use" if used else "Only keywords answer (F6)"
         return (
             f"{count_of(passages, 'passage')} are embedded again, {rate:,.0f} a second {measured}: about "
-            f"{describe_wait(passages / rate)}. Searches go on with the retriever in use until then."
+            f"{describe_wait(passages / rate)}. {meanwhile} until then."
         )
 
     def action_verify(self) -> None:
