@@ -117,7 +117,7 @@ class _Writer:
         places = graph.store(self.state["positions.weight"][: self.max_tokens], "positions")
         rows = graph.add("Add", rows, graph.add("Slice", places, graph.shape(0), self._length(), graph.shape(0)))
         rows = self._layer_norm(config, rows, "embed_norm")
-        bias = graph.add("Unsqueeze", self._key_bias(), graph.shape(1, 2, 3))
+        bias = graph.add("Unsqueeze", self._key_bias(), graph.shape(1, 2))
         for layer in range(config.layers):
             prefix = f"layers.{layer}."
             names = [prefix + part for part in ("query", "key", "value")]
@@ -129,13 +129,8 @@ class _Writer:
             offset[:size] *= config.head_dim**-0.5
             joined = graph.product(rows, weight, offset, "qkv", self._levels(names[0], weight))
             query, key, value = graph.add("Split", joined, outputs=3, axis=2, num_outputs=3)
-            mixed = self._mix(
-                *(self._split_heads(each, config.heads, config.head_dim) for each in (query, key, value)),
-                heads=config.heads,
-                shared=1,
-                head_dim=config.head_dim,
-                bias=bias,
-            )
+            heads = [self._split_heads(each, config.heads, config.head_dim) for each in (query, key, value)]
+            mixed = self._mix_own(*heads, size=size, bias=bias)
             out = self._matrix(f"{prefix}out")
             mixed = graph.product(mixed, out, self.state[f"{prefix}out.bias"], "out", self._levels(f"{prefix}out", out))
             rows = self._layer_norm(config, graph.add("Add", rows, mixed), f"{prefix}out_norm")
@@ -187,6 +182,14 @@ class _Writer:
         mixed = graph.add("MatMul", weights, value)
         mixed = graph.add("Transpose", mixed, perm=[0, 3, 1, 2, 4])  # [B, L, K, G, D]
         return str(graph.add("Reshape", mixed, graph.shape(0, 0, heads * head_dim)))
+
+    def _mix_own(self, query: str, key: str, value: str, *, size: int, bias: str) -> str:
+        """Attention where each head has its own keys and values, all [B, N, L, D], as rows [B, L, N * D]."""
+        graph = self.graph
+        scores = graph.add("MatMul", query, graph.add("Transpose", key, perm=[0, 1, 3, 2]))
+        weights = graph.add("Softmax", graph.add("Add", scores, bias), axis=-1)
+        mixed = graph.add("Transpose", graph.add("MatMul", weights, value), perm=[0, 2, 1, 3])  # [B, L, N, D]
+        return str(graph.add("Reshape", mixed, graph.shape(0, 0, size)))
 
     def _feed(self, config: EncoderConfig, prefix: str, rows: str) -> str:
         prefix = f"{prefix}mlp."

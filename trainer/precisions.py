@@ -12,13 +12,14 @@ from trainer.onnx_graph import Precision
 _LEVELLED = Precision()
 _PRODUCTS = {
     "int8": replace(_LEVELLED, row_scales=(), smoothing=0.0, loud_units=0),
+    "int8-smooth": replace(_LEVELLED, row_scales=()),
     "int8-levelled": _LEVELLED,
     "int8-down": replace(_LEVELLED, row_scales=("out",), keep=("down",), loud_units=0),
     "float32": Precision(products="float32"),
 }
-"""Plain; with levelled columns, a scale a token and the loudest units apart; also the second half of each feed-forward
-in float32; and all of it. e5-mini on one busy core: 2,900, 2,500, 2,000 and 1,430 tokens/s (torch 1,150). With a 4-bit
-table 77, 78, 98 and about 140 MB; one of 8 bits adds 43 MB."""
+"""Plain; with levelled columns and the loudest units apart; also a scale a token; also the second half of each
+feed-forward in float32; and all of it. e5-mini on one busy core: 2,900, 2,800, 2,500, 2,000 and 1,430 tokens/s (torch
+1,150). With a 4-bit table 77, 78, 78, 98 and about 140 MB; one of 8 bits adds 43 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ def list_choices(name: str = "auto", *, table_bits: int = 4, measured: bool = Tr
     if name != "auto":
         return [_choose(name, table_bits)]
     wider = 8 if table_bits == 4 else table_bits
-    tried = [("int8", table_bits)] if measured else []
+    tried = [("int8", table_bits), ("int8-smooth", table_bits)] if measured else []
     tried += [("int8-levelled", table_bits), ("int8-down", table_bits)]
     # What the second table cannot mend was not the first one's fault.
     tried += [("int8-levelled", 8), ("int8-down", 8)] if wider != table_bits else []

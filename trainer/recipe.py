@@ -13,7 +13,7 @@ from typing import Any, TypeVar, get_type_hints
 from drama_app.errors import UsageError
 
 Stage = TypeVar("Stage")
-PRECISIONS = ("auto", "int8", "int8-levelled", "int8-down", "float32")
+PRECISIONS = ("auto", "int8", "int8-smooth", "int8-levelled", "int8-down", "float32")
 """How an export may store products, the fastest first; "auto" takes the first that the development sets allow."""
 
 

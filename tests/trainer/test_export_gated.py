@@ -49,8 +49,8 @@ def test_the_first_that_passes_is_written_with_its_figures(tmp_path: Path, monke
     retriever, gate = export_gated(
         backbone, tmp_path / "r", label, EIGHT, development=[DEVELOPMENT], texts=TEXTS, report=told.append
     )
-    assert [each["name"] for each in gate["tried"]] == ["int8, 8-bit table", "int8-levelled, 8-bit table"]
-    assert gate["chosen"] == "int8-levelled, 8-bit table"
+    assert [each["name"] for each in gate["tried"]] == ["int8, 8-bit table", "int8-smooth, 8-bit table"]
+    assert gate["chosen"] == "int8-smooth, 8-bit table"
     assert gate["queries"] == {"de": 26, "en": 26}
     assert "smoothing 0.5" in retriever.precision
     assert json.loads((tmp_path / "r" / "metrics.json").read_text())["gate"] == gate
@@ -99,12 +99,12 @@ def test_if_none_passes_the_figures_are_told_and_nothing_is_written(
     """The error names every precision with what it lost, and an earlier folder stays as it was."""
     backbone = make_backbone(tmp_path, make_network(CONFIGS["llama"]))
     before, _ = export_gated(backbone, tmp_path / "r", LABEL, EIGHT, texts=TEXTS)
-    fix_verdicts([False] * 4, monkeypatch)
+    fix_verdicts([False] * 5, monkeypatch)
     with pytest.raises(
         RetrieverError, match=r"no precision keeps .* int8, 8-bit table, .* float32, 8-bit table"
     ) as caught:
         export_gated(backbone, tmp_path / "r", LABEL, EIGHT, development=[DEVELOPMENT], texts=TEXTS)
-    assert str(caught.value).count("nDCG@10 0.") == 4
+    assert str(caught.value).count("nDCG@10 0.") == 5
     assert open_retriever(tmp_path / "r").fingerprint == before.fingerprint
     assert sorted(each.name for each in tmp_path.iterdir()) == ["for-tokenizer", "r"]
 
@@ -133,8 +133,8 @@ def test_recipes_and_labels_that_cannot_be_are_refused(tmp_path: Path) -> None:
 def test_precisions_become_more_exact() -> None:
     """Every name of a recipe is tried as it is; by itself the order goes from 4-bit tables to 8 bits and float32."""
     assert [each.name for each in list_choices()] == [
-        "int8, 4-bit table", "int8-levelled, 4-bit table", "int8-down, 4-bit table", "int8-levelled, 8-bit table",
-        "int8-down, 8-bit table", "float32, 8-bit table",
+        "int8, 4-bit table", "int8-smooth, 4-bit table", "int8-levelled, 4-bit table", "int8-down, 4-bit table",
+        "int8-levelled, 8-bit table", "int8-down, 8-bit table", "float32, 8-bit table",
     ]  # fmt: skip
     assert [each.name for each in list_choices(table_bits=32)][-1] == "float32, 32-bit table"
     for name in PRECISIONS[1:]:
