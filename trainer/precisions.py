@@ -18,7 +18,7 @@ _PRODUCTS = {
     "float32": Precision(products="float32"),
 }
 """Plain; with levelled columns and the loudest units apart; also a scale a token; also the second half of each
-feed-forward in float32; and all of it. e5-mini on one busy core: 2,900, 2,800, 2,500, 2,000 and 1,430 tokens/s (torch
+feed-forward in float32; and all of it. e5-mini on one busy core: 2,900, 2,700, 2,500, 2,000 and 1,430 tokens/s (torch
 1,150). With a 4-bit table 77, 78, 78, 98 and about 140 MB; one of 8 bits adds 43 MB."""
 
 
