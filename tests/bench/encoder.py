@@ -123,6 +123,7 @@ def prepare_limits(work: dict[str, float]) -> dict[str, Task]:
 
 def _open_integer_product() -> Any:
     """MatMulInteger u8 x s8, the product in which a dynamic int8 graph spends its time."""
+    import onnxruntime  # not before drama_app, which switches its telemetry off
     from onnx import TensorProto, helper
 
     graph = helper.make_graph(
@@ -135,8 +136,6 @@ def _open_integer_product() -> Any:
         [helper.make_tensor_value_info("product", TensorProto.INT32, ["m", "n"])],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-    import onnxruntime  # not before drama_app, which switches its telemetry off
-
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = count_cores()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # or it would slow whoever comes next

@@ -194,6 +194,28 @@ def test_a_switch_tells_the_new_name_or_why_not(world: World, tmp_path: Path) ->
     assert len(world.of(WorkEnded)) == 2
 
 
+def test_a_switch_follows_again_where_the_retriever_was_gone(world: World, tmp_path: Path) -> None:
+    """Following ends when what filled the index is gone; the switch starts it again, unless it was paused."""
+    world.library.sync()
+    manifest, fingerprint = world.library._manifest, world.library._manifest.get("fingerprint")
+    manifest.put(fingerprint="sha256:" + "0" * 64)
+    world.library.__dict__.pop("_encoder", None)
+    (world.folder / "ship.txt").write_text("The ship lies in the harbour.\n")
+    world.indexing.start()
+    until(lambda: world.states[-1:] == ["failed"])
+    assert "model use shipped" in world.of(IndexingChanged)[-1].reason  # type: ignore[attr-defined]
+
+    world.indexing.switch(make_tiny_retriever(tmp_path / "other", name="other", seed=3))
+    until(lambda: world.library.status().documents == 2)
+    assert world.indexing.is_following
+    assert world.library.recall("fingerprint") != fingerprint
+
+    world.indexing.pause()
+    world.indexing.switch(make_tiny_retriever(tmp_path / "third", name="third", seed=4))
+    until(lambda: len(world.of(WorkEnded)) == 2)
+    assert not world.indexing.is_following
+
+
 def test_a_paused_switch_is_no_error(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopping a switch is told in the log, not as something that went wrong."""
     world.library.sync()
