@@ -180,8 +180,9 @@ def _load_retriever(folder: Path, weights: Path | None) -> Backbone:
     if found is None:
         raise RetrieverError(f"{folder}: its training weights are neither in it nor beside it; name their file")
     config, tensors = _read_retriever_weights(folder, found, named=weights is not None)
+    own = f"{retriever.name} {retriever.version}"
     origin = Origin(
-        name=f"{retriever.name} {retriever.version}",
+        name=f"{weights.stem}, with the tokenizer of {own}" if weights else own,  # they may be of an earlier version
         licence=retriever.licence,
         notices=(_read_text(folder / "NOTICE"),) if (folder / "NOTICE").is_file() else (),
         query_prefix=retriever.query_prefix,

@@ -162,7 +162,8 @@ def test_gguf_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "layers", "least"), [("retriever", 12, 0.99), ("e5-mini-half", 6, 0.6)])
 def test_the_shipped_weights_give_the_shipped_vectors(name: str, layers: int, least: float) -> None:
-    """e5-mini's training weights with its graph's table agree with the int8 graph; its half points that way."""
+    """e5-mini's training weights with its graph's table agree with the int8 graph; its half points that way. What is
+    made of weights that were named says their name, not that of the folder whose tokenizer they use."""
     from drama_app.embed import open_retriever
     from drama_app.retriever import default_retriever_folder
 
@@ -174,6 +175,7 @@ def test_the_shipped_weights_give_the_shipped_vectors(name: str, layers: int, le
 
     backbone = load_backbone(folder, weights=weights)
     assert backbone.config.layers == layers
+    assert backbone.origin.name.startswith(f"{name}, with the tokenizer of e5-mini ")
     tokenizer = Tokenizer.from_file(str(backbone.tokenizer))
     texts = ["How do bees find nectar?", "长城是古代军事防御工程。", "هذا نص قصير", "Der Hafen. " * 40]
     with torch.no_grad():

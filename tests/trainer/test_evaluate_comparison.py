@@ -1,6 +1,7 @@
 """Comparisons: several retrievers, widths and BM25 on the same sets, with what their differences are worth."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -252,6 +253,14 @@ def test_verb_compares_folders_and_widths(sets, tmp_path, capsys):
     shown = capsys.readouterr().out
     assert "| one 1 | meaning | 16 |" in shown
     assert "meaning: one 1 - two 1 | meaning at 16: one 1 - two 1 |" in shown
+
+
+def test_log_file_shows_how_far_it_is(sets, tmp_path, capsys, monkeypatch):
+    """An evaluation of an hour tells its set and passage where stderr is no terminal, too."""
+    monkeypatch.setattr("trainer.narration._QUIET", 0.0)
+    one = make_tiny_retriever(tmp_path / "one", name="one")
+    assert main(["evaluate", "--retriever", str(one), "--sets", str(sets), "--mode", "meaning"]) == 0
+    assert re.search(r"^evaluate: .*passage \d+ of \d+$", capsys.readouterr().err, re.MULTILINE)
 
 
 def test_rival_without_a_width_is_compared_at_the_others(sets, tmp_path, capsys):

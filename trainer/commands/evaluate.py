@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.narration import say, show_progress, write_json
+from trainer.narration import Narrator, say, show_progress, write_json
 from trainer.options import positive
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(options: argparse.Namespace) -> int:
     contestants = _open_contestants(options)
     evaluation = evaluate_contestants(
         contestants, options.sets, modes=tuple(mode for mode in MODES if not options.mode or mode in options.mode),
-        limit_queries=options.limit_queries, report=show_progress,
+        limit_queries=options.limit_queries, report=Narrator(NAME),
     )  # fmt: skip
     show_progress("")
     if options.json:
