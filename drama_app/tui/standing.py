@@ -34,10 +34,10 @@ def describe_standing(now: Standing) -> tuple[str, str]:
         return "opening the index", "busy"
     if now.indexing == "stopping":
         return "stopping: finishing what is being written", "busy"
+    if now.progress is not None:
+        return describe_work(now.progress), "busy"  # before the counts, which are read less often
     if not now.has_index or (now.status is not None and not now.status.roots):
         return "no folder yet: F3 adds one", ""
-    if now.progress is not None:
-        return describe_work(now.progress), "busy"
     if now.status is not None and all(root.state == "paused" for root in now.status.roots):
         return "every folder is paused: p in F3 resumes it", "warning"
     if now.indexing == "paused":

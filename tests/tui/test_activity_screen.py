@@ -244,6 +244,7 @@ def test_failures_are_arranged_by_file_and_by_reason() -> None:
     [
         (Standing(), "opening the index"),
         (Standing(opened=True), "no folder yet: F3 adds one"),
+        (Standing(True, False, None, Progress("scan"), "following"), "looking at the files"),
         (Standing(True, True, None, None, "paused"), "paused"),
         (Standing(True, True, None, Progress("index"), "stopping"), "stopping: finishing what is being written"),
         (Standing(True, True, None, None, "elsewhere"), "followed by another drama-app"),
