@@ -79,6 +79,8 @@ def test_a_run_that_goes_on_has_the_same_head(world, tmp_path):
     second = add_head(changed, data, WITH_HEAD, tmp_path / HEAD)
     assert torch.equal(first.head.weight, second.head.weight)
     assert torch.equal(first.head.bias, second.head.bias)
+    prefixed = add_head(changed, data, replace(WITH_HEAD, passage_prefix="passage: "), tmp_path / HEAD)
+    assert not torch.equal(first.head.weight, prefixed.head.weight)  # what is read otherwise is fitted anew
     narrower = replace(WITH_HEAD, head=WITH_HEAD.head // 2)
     assert add_head(make_network(), data, narrower, tmp_path / HEAD).head.weight.shape[0] == narrower.head
 

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 HEAD = "head.safetensors"
+READ_AS = ("query_tokens", "passage_tokens", "query_prefix", "passage_prefix")
+"""What of a recipe decides how the network reads a text, and with that what is fitted."""
 
 _TEXTS = 3000
 """Queries, and as many passages: some ten for each of 640 columns."""
@@ -72,7 +74,7 @@ def add_head(
     assert data.teacher is not None  # the recipe has seen to it
     if recipe.head > (there := data.teacher.queries.shape[1]):
         raise UsageError(f"[train] 'head' = {recipe.head}, but the teacher's vectors have {there} columns")
-    key = make_key({"head": recipe.head, "seed": recipe.seed})
+    key = make_key({name: getattr(recipe, name) for name in ("head", "seed", *READ_AS)})
     if is_start(path, key):
         tensors = read_tensors(path)
     else:

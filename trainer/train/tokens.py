@@ -26,7 +26,7 @@ from trainer.network import Network, change_network
 from trainer.recipe import TrainRecipe
 from trainer.records import make_key
 from trainer.train.data import TrainingData
-from trainer.train.head import fit_head, is_start, save_start
+from trainer.train.head import READ_AS, fit_head, is_start, save_start
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -48,7 +48,7 @@ _USUAL, _MOST = 0.7, 0.9
 """Share of a row's length that is the teacher's: in one of twenty more than the first, in none more than the second."""
 _LAST_RATE = 0.02
 """Share of the learning rate at the end, to which it falls in a line."""
-_MADE_BY = ("head", "token_passes", "token_share", "token_rate", "seed")
+_MADE_BY = ("head", "token_passes", "token_share", "token_rate", "seed", *READ_AS)
 """What of a recipe decides what is taught."""
 _KEPT = ("norm.weight", "head.weight", "head.bias")
 
