@@ -167,7 +167,7 @@ def _load_folder(folder: Path, cache: Path, *, name: str) -> Backbone:
     if isinstance(config, EncoderConfig) and config.lm_head == "own" and "lm_head.weight" not in tensors:
         config = replace(config, lm_head="none")  # saved by a headless model: an embedder, as a rule
     network = fill_network(config, tensors, str(folder))
-    origin = _describe(_read_special(folder, stated), name, _read_licence(folder), config)
+    origin = _describe(_read_special(folder, stated), name, read_licence(folder), config)
     return Backbone(network=network, tokenizer=_find_tokenizer(folder, cache), origin=origin)
 
 
@@ -339,7 +339,7 @@ def _read_special(folder: Path, stated: dict[str, Any]) -> dict[str, Any]:
     return stated | {"pad_token_id": Tokenizer.from_file(str(folder / TOKENIZER)).token_to_id(content)}
 
 
-def _read_licence(folder: Path) -> str:
+def read_licence(folder: Path) -> str:
     """The licence that the front matter of the model's README names."""
     card = folder / "README.md"
     found = re.search(r"^license:\s*(\S+)\s*$", _read_text(card), re.MULTILINE) if card.is_file() else None

@@ -100,6 +100,8 @@ def augment(run: RunFolder, report: Report) -> Figures:
     finally:
         if generator:
             generator.close()
+    if generator:
+        figures["written_by"] = f"{generator.name}, licence {generator.licence or 'not stated'}"
     return figures | {"tallies": {kind: tally.as_row() for kind, tally in tallies.items()}}
 
 

@@ -11,7 +11,7 @@ class ScriptedGenerator:
     """Writes words of the text in another order, or what it was told to write."""
 
     def __init__(self, *, texts: Sequence[str] = (), batch: int = 4, delay: float = 0.0) -> None:
-        self.name, self.batch, self.usage = "scripted", batch, Usage()
+        self.name, self.licence, self.batch, self.usage = "scripted", "mit", batch, Usage()
         self.prompts: list[Prompt] = []
         self.samplings: list[Sampling] = []
         self._texts, self._delay = list(texts), delay

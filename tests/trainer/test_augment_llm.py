@@ -53,6 +53,11 @@ def test_outputs_are_cut(text, cut):
     assert cut_output(text, ("\n",)) == cut
 
 
+def test_a_model_tells_its_licence(llama):
+    """What a GGUF file says of its terms is read, for the notice of what is trained on its outputs."""
+    assert llama.licence == "mit"
+
+
 def test_llama_writes_the_same_for_the_same_seeds(llama):
     """The same call gives the same texts whatever was written before; other seeds give others."""
     first = llama.write(PROMPTS, Sampling(most_tokens=12), seeds=SEEDS)

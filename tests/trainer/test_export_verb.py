@@ -50,6 +50,7 @@ def test_a_run_is_exported_with_its_own_sets_and_recipe(tmp_path: Path, capsys: 
     backbone = make_backbone(tmp_path, make_network(CONFIGS["xlm-r with head"]))
     recipe = Recipe(name="my run", export=ExportRecipe(table_bits=8, widths=(48, 16), default_width=16))
     own = RunFolder.begin(tmp_path / "run", recipe, Inputs())
+    own.finish("augment", 3.0, {"written_by": "a.gguf (9 bytes), licence gemma"})
     own.finish("train", 5.0, {"steps": 7})
     with pytest.raises(UsageError, match="has no network yet"):
         run(own.path, "--out", tmp_path / "r")
@@ -63,7 +64,10 @@ def test_a_run_is_exported_with_its_own_sets_and_recipe(tmp_path: Path, capsys: 
     assert (retriever.name, retriever.version, retriever.dims, retriever.default_dim) == ("my-run", "1", (48, 16), 16)
     gate = json.loads((tmp_path / "r" / "metrics.json").read_text())["gate"]
     assert (gate["queries"], gate["width"], gate["largest_loss"]) == ({"en": 9}, 16, 1.0)
-    assert "- **train**: seconds 5, steps 7" in (tmp_path / "r" / "card.md").read_text()
+    card = (tmp_path / "r" / "card.md").read_text()
+    assert "- **train**: seconds 5, steps 7" in card
+    for told in card, (tmp_path / "r" / "NOTICE").read_text():  # a model's terms may reach what its outputs train
+        assert "trained on texts of a.gguf (9 bytes), licence gemma: the terms" in told
     trained = replace(backbone, origin=replace(backbone.origin, name="trained"))
     save(trained, own.training / "final")
     assert (tmp_path / "r" / "model.safetensors").is_file()

@@ -14,6 +14,7 @@ def make_tiny_gguf(path: Path, *, template: str = "", causal: bool = True) -> Pa
     from gguf import GGUFWriter, TokenType
 
     writer = GGUFWriter(str(path), "llama")
+    writer.add_license("mit")
     writer.add_context_length(4096)
     writer.add_embedding_length(_WIDTH)
     writer.add_block_count(_LAYERS)

@@ -85,6 +85,11 @@ class Endpoint:
         return f"{self._model} at {self._url}"
 
     @property
+    def licence(self) -> str:
+        """Endpoints tell none."""
+        return ""
+
+    @property
     def batch(self) -> int:
         """Prompts at a time: several rounds, so that one slow answer keeps nobody waiting for long."""
         return 4 * self._concurrency

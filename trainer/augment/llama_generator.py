@@ -133,9 +133,14 @@ class LlamaGenerator:
         return f"{self._path.name} ({self._path.stat().st_size:,} bytes)"
 
     @property
+    def licence(self) -> str:
+        """What the file says."""
+        return self._read_metadata("general.license")
+
+    @property
     def batch(self) -> int:
         """Prompts at a time."""
-        return 4 * SEQUENCES
+        return 2 * SEQUENCES
 
     @property
     def usage(self) -> Usage:

@@ -81,6 +81,11 @@ class Generator(Protocol):
         ...
 
     @property
+    def licence(self) -> str:
+        """The licence that the model states, "" where it states none."""
+        ...
+
+    @property
     def batch(self) -> int:
         """How many prompts it likes at a time."""
         ...

@@ -63,6 +63,13 @@ class TorchGenerator:
         return f"{self._folder.name} ({self._model.num_parameters():,} parameters)"
 
     @property
+    def licence(self) -> str:
+        """What the model's README says."""
+        from trainer.backbone import read_licence
+
+        return read_licence(self._folder)
+
+    @property
     def batch(self) -> int:
         """Prompts at a time."""
         return _BATCH

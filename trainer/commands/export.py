@@ -146,11 +146,14 @@ def _read_development(options: argparse.Namespace, own: "RunFolder | None") -> "
 
 
 def _read_notices(options: argparse.Namespace, own: "RunFolder | None") -> tuple[str, ...]:
+    from trainer.inputs import name_writer
+
     path = options.notice or (Path(own.inputs.notice) if own and own.inputs.notice else None)
+    writer = name_writer(own) if own else ()
     if path is None:
-        return ()
+        return writer
     try:
-        return (path.read_text(encoding="utf-8").strip(),)
+        return (path.read_text(encoding="utf-8").strip(), *writer)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
 
