@@ -27,6 +27,9 @@ QUERIES, PASSAGES = 200, 500
 FEW = 50
 """Queries below which a language alone fails by more than chance only: one answer that falls from the first to the
 second rank costs 0.37, of the mean of 50 queries 0.007, of 20 queries 0.018."""
+_LEAST = 6
+"""Queries below which a language alone never fails: five that all lose are no more than chance to a sign test
+(two-sided .06), while resampling one query gives an interval without any width."""
 FEW_TOGETHER, ALL = "languages with few queries", "all"
 _RANKS = 10
 
@@ -171,8 +174,9 @@ def judge(exact: Scores, rounded: Scores, *, largest_loss: float) -> Verdict:
     """Compare a rounded retriever with its network, query by query.
 
     A language fails if its mean loses more than `largest_loss`. One with fewer than `FEW` queries fails only if the
-    95 % interval of its loss leaves out zero too, which takes a loss of about 0.05 with twenty queries; so all of these
-    are judged together as well, where a small loss that they share shows. The mean of all must not lose more either.
+    95 % interval of its loss leaves out zero too, which takes a loss of about 0.05 with twenty queries; one with five
+    or fewer never does. So all of these are judged together as well, where a small loss that they share shows. The mean
+    of all must not lose more either.
     """
     groups = {language: (rounded.values[language], own) for language, own in exact.values.items()}
     few = {language: pair for language, pair in groups.items() if len(pair[1]) < FEW}
@@ -182,7 +186,10 @@ def judge(exact: Scores, rounded: Scores, *, largest_loss: float) -> Verdict:
         groups[ALL] = _join([groups[language] for language in exact.values])
     changes = {name: paired_bootstrap(*pair) for name, pair in groups.items()}
     lost = [name for name, change in changes.items() if -change.mean > largest_loss]
-    unsure = tuple(name for name in lost if len(groups[name][1]) < FEW and changes[name].high >= 0)
+    counts = {name: len(own) for name, (_, own) in groups.items()}
+    unsure = tuple(
+        name for name in lost if counts[name] < _LEAST or (counts[name] < FEW and changes[name].high >= 0)
+    )  # fmt: skip
     return Verdict(changes=changes, failed=tuple(name for name in lost if name not in unsure), unsure=unsure)
 
 

@@ -79,6 +79,16 @@ def test_few_queries_fail_by_more_than_chance_only() -> None:
     assert not judge(exact, make_scores(de=[1.0] * 14 + [0.63] * 6), largest_loss=0.01).passes
 
 
+def test_one_query_is_no_verdict() -> None:
+    """The single query of a language cannot stop an export by falling to the second rank; of six, all can."""
+    others = {"en": [1.0] * 400, "fr": [1.0] * 40}
+    exact = make_scores(ne=[1.0], **others)
+    verdict = judge(exact, make_scores(ne=[0.63], **others), largest_loss=0.01)
+    assert (verdict.passes, verdict.unsure) == (True, ("ne",))
+    exact, rounded = (make_scores(ne=[value] * 6, **others) for value in (1.0, 0.63))
+    assert "ne" in judge(exact, rounded, largest_loss=0.01).failed
+
+
 def test_languages_with_few_queries_answer_together() -> None:
     """A small loss that many small languages share is found though each alone may be chance."""
     exact = {f"l{number}": [1.0] * 20 for number in range(8)} | {"de": [1.0] * 400}
