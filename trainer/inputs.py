@@ -57,7 +57,7 @@ def name_writer(run: RunFolder) -> tuple[str, ...]:
     writer = run.done.get("augment", {}).get("written_by")
     if not writer:
         return ()
-    return (f"It was trained on texts of {writer}: the terms of that model may reach what is trained on its outputs.",)
+    return (f"It was trained on outputs of {writer}: the terms of that model may reach what is trained on them.",)
 
 
 def read_evaluation(run: RunFolder) -> Mapping[str, str]:

@@ -27,8 +27,8 @@ def main(folder: Path, retriever: Path | None) -> None:
     """Indexes the files, asks, and prints what was not first or was called hopeless."""
     asked = [line.split("\t") for line in QUESTIONS.read_text(encoding="utf-8").splitlines()]
     with tempfile.TemporaryDirectory() as home:
-        environment = {"HOME": home, **{f"XDG_{name}_HOME": f"{home}/{name}" for name in ("DATA", "CACHE", "STATE")}}
-        with Library.open(load_settings(environment=environment), create=True, retriever=retriever) as library:
+        settings = load_settings(environment={"DRAMA_APP_HOME": home})
+        with Library.open(settings, create=True, retriever=retriever) as library:
             for name in FOLDERS:
                 library.add_root(folder / name)
             report = library.sync()

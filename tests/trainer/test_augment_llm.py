@@ -238,7 +238,9 @@ def test_transformers_write(tmp_path):
         eos_token_id=96, bos_token_id=96, pad_token_id=96,
     )  # fmt: skip
     transformers.LlamaForCausalLM(config).save_pretrained(tmp_path / "lm")
+    (tmp_path / "lm" / "README.md").write_text("---\nlicense: gemma\n---\n")
     generator = open_generator(tmp_path / "lm")
+    assert generator.licence == "gemma"
     sampling = Sampling(most_tokens=8, temperature=1.0, top_p=1.0)
 
     first = generator.write(PROMPTS[:3], sampling, seeds=[1, 2, 3])

@@ -67,7 +67,7 @@ def test_a_run_is_exported_with_its_own_sets_and_recipe(tmp_path: Path, capsys: 
     card = (tmp_path / "r" / "card.md").read_text()
     assert "- **train**: seconds 5, steps 7" in card
     for told in card, (tmp_path / "r" / "NOTICE").read_text():  # a model's terms may reach what its outputs train
-        assert "trained on texts of a.gguf (9 bytes), licence gemma: the terms" in told
+        assert "trained on outputs of a.gguf (9 bytes), licence gemma: the terms" in told
     trained = replace(backbone, origin=replace(backbone.origin, name="trained"))
     save(trained, own.training / "final")
     assert (tmp_path / "r" / "model.safetensors").is_file()

@@ -114,7 +114,7 @@ def test_every_stage_leaves_its_files_and_figures(finished):
     assert json.loads(run.evaluation.read_text(encoding="utf-8"))
     assert "<html" in run.report.read_text(encoding="utf-8")
     assert open_retriever_folder(run.retriever).dims == (24, 16)
-    assert "It was trained on texts of " in (run.retriever / "NOTICE").read_text(encoding="utf-8")
+    assert "It was trained on outputs of " in (run.retriever / "NOTICE").read_text(encoding="utf-8")
 
 
 def test_the_app_finds_a_file_with_what_was_trained(finished, tmp_path, capsys):
