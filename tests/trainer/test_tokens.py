@@ -15,7 +15,7 @@ from trainer.outline import check_shape  # noqa: E402
 from trainer.recipe import PruneRecipe, Recipe, TrainRecipe  # noqa: E402
 from trainer.train.data import TeacherVectors, divide_groups  # noqa: E402
 from trainer.train.head import read_cosine  # noqa: E402
-from trainer.train.tokens import TOKENS, fade_layers, mix_rows, name_tokens, pool_tokens, teach_tokens  # noqa: E402
+from trainer.train.tokens import TOKENS, mix_rows, name_tokens, pool_tokens, settle_layers, teach_tokens  # noqa: E402
 
 TAUGHT = replace(RECIPE, head=12, widths=(12, 6), embedding_weight=1.0, token_passes=40, token_rate=0.02)
 VOCABULARY, WIDTH = 2 + TOPICS * WORDS, 24
@@ -69,17 +69,43 @@ def test_a_token_that_counts_less_says_less():
 
 
 @pytest.mark.parametrize("family", ["gemma3", "llama", "qwen3"])
-def test_faded_layers_leave_a_bag_of_tokens(family):
-    """With its layers faded out a network's embedding is its head on the mean of its normalised token rows."""
+def test_silent_layers_leave_a_bag_of_tokens(family):
+    """With layers that add nothing a network's embedding is its head on the mean of its normalised token rows."""
     network = change_network(_make_llm(family), output_size=12)
     rows = [np.array([3, 9, 4, 200], dtype=np.int32), np.array([7, 8], dtype=np.int32)]
     with torch.no_grad():
         whole = torch.cat([network.embed(torch.tensor([row.tolist()])) for row in rows])
-        fade_layers(network, 0.0)
-        faded = torch.cat([network.embed(torch.tensor([row.tolist()])) for row in rows])
+        settle_layers(network, 0.0, rows)
+        silent = torch.cat([network.embed(torch.tensor([row.tolist()])) for row in rows])
         bag = network.head(pool_tokens(network, rows))
-    assert torch.allclose(faded, bag, atol=1e-5)
+    assert torch.allclose(silent, bag, atol=1e-5)
     assert not torch.allclose(whole, bag, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["gemma3", "llama", "qwen3"])
+def test_each_branch_adds_the_same_share_of_a_row(family):
+    """However loud a branch was, it adds the share of a token's row that is asked for."""
+    network, chooser = _make_llm(family), np.random.default_rng(2)
+    rows = [chooser.integers(2, VOCABULARY, size=12).astype(np.int32) for _ in range(9)]
+    ids = torch.from_numpy(np.stack(rows).astype(np.int64))
+    with torch.no_grad():
+        network.layers[0].self_attn.o_proj.weight.mul_(50)
+        network.layers[1].mlp.down_proj.weight.mul_(0.01)
+        settle_layers(network, 0.2, rows)
+        states = [network.embed_tokens(ids) * network.config.embedding_scale]
+        heard = [part for layer in network.layers for part in _list_parts(layer)]
+        hooks = [part.register_forward_hook(lambda _, __, out: states.append(out)) for part in heard]
+        network(ids)
+        for hook in hooks:
+            hook.remove()
+    sizes = [float(state.pow(2).mean().sqrt()) for state in states]
+    assert len(sizes) == 5 and np.allclose(np.array(sizes[1:]) / sizes[0], 0.2, rtol=1e-3)
+
+
+def _list_parts(layer):
+    if layer.gemma:
+        return layer.post_attention_layernorm, layer.post_feedforward_layernorm
+    return layer.self_attn, layer.mlp
 
 
 def test_a_table_learns_its_teacher(world, tmp_path):

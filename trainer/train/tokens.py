@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from drama_app.errors import UsageError
 from trainer.checkpoint import TABLE, read_tensors
-from trainer.encoder import Encoder, Layer
+from trainer.encoder import Encoder, Layer, RootMeanSquareNorm
 from trainer.network import Network, change_network
 from trainer.recipe import TrainRecipe
 from trainer.records import make_key
-from trainer.train.data import TrainingData
+from trainer.train.data import Ragged, TrainingData
 from trainer.train.head import READ_AS, fit_head, is_start, save_start
 
 if TYPE_CHECKING:
@@ -42,6 +42,8 @@ _FITTED = 8000
 """Texts that the first head is fitted to."""
 _HELD_OUT = 50
 """One text in so many is not trained on, and tells how near the table comes."""
+_SETTLED = 64
+"""Texts on which the layers' outputs are measured."""
 _RARITY = 1e-4
 """A token that makes up this share of all tokens counts half; Arora et al., ICLR 2017 (SIF), take 1e-3 to 1e-4."""
 _USUAL, _MOST = 0.7, 0.9
@@ -103,21 +105,55 @@ def teach_tokens(
         kept = {name: tensor for name, tensor in changed.state_dict().items() if name in (TABLE, *_KEPT)}
         save_start(kept, path, key=key, cosine=cosine)
     changed.load_state_dict(read_tensors(path), strict=False)
-    fade_layers(changed, recipe.layer_scale)
+    settle_layers(changed, recipe.layer_scale, later.queries)
     return changed
 
 
 @torch.no_grad()
-def fade_layers(network: Encoder, scale: float) -> None:
-    """Multiply what each layer adds to the residual stream."""
-    for layer in network.layers:
-        assert isinstance(layer, Layer)
-        if layer.gemma:
-            for norm in (layer.post_attention_layernorm, layer.post_feedforward_layernorm):
-                norm.weight.copy_((norm.weight + norm.offset) * scale - norm.offset)
-        else:
-            layer.self_attn.o_proj.weight.mul_(scale)
-            layer.mlp.down_proj.weight.mul_(scale)
+def settle_layers(network: Encoder, scale: float, rows: "Rows | Ragged") -> None:
+    """Let each branch of each layer add so many times what a row holds, measured on some texts, one after the other.
+
+    Gemma's branches add 2 to 35 times what a row holds, each its own; one factor for all drowns the table or leaves
+    them so faint that no step brings them back (LOG.md).
+
+    Args:
+        network: It is changed: the norm behind a branch where there is one, else the branch's last product.
+        scale: Root mean square of what a branch adds, over that of a token's row.
+        rows: Token ids of texts; the longest are read.
+    """
+
+    def scale_output(module: nn.Module, _inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        factor = scale * size / max(_measure_size(output), 1e-12)
+        offset = module.offset if isinstance(module, RootMeanSquareNorm) else 0.0
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        weight.copy_((weight + offset) * factor - offset)
+        return output * factor
+
+    ids = _cut_alike(rows).to(network.embed_tokens.weight.device)
+    size = _measure_size(network.embed_tokens(ids) * network.config.embedding_scale)
+    hooks = [last.register_forward_hook(scale_output) for layer in network.layers for last in _list_last(layer)]
+    network(ids)
+    for hook in hooks:
+        hook.remove()
+
+
+def _cut_alike(rows: "Rows | Ragged") -> Tensor:
+    """The longest texts, cut to one length so that none is padded: int64 [texts, length]."""
+    longest = sorted((rows[at] for at in range(len(rows))), key=len)[-_SETTLED:]
+    return torch.from_numpy(np.stack([row[: len(longest[0])] for row in longest]).astype(np.int64))
+
+
+def _list_last(layer: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """What each branch of a layer ends with."""
+    assert isinstance(layer, Layer)
+    if layer.gemma:
+        return layer.post_attention_layernorm, layer.post_feedforward_layernorm
+    return layer.self_attn.o_proj, layer.mlp.down_proj
+
+
+def _measure_size(rows: Tensor) -> float:
+    return float(rows.float().pow(2).mean().sqrt())
 
 
 @torch.no_grad()
