@@ -2,9 +2,9 @@
 
 What a text is about lies for the most part in its tokens, and a table learns that a hundred times as fast as layers do:
 it costs no matrix product. So the table and the head are trained first, as a bag of tokens, and the layers are put back
-so faint that they do not drown what the table knows. Each row keeps the directions in which the LLM's rows vary most,
-and gets, in those that vary least, what the teacher says of the token alone; all rows are of one length, so that the
-norm in front of the head changes nothing.
+at a share of a row that does not drown what the table knows. Each row keeps the directions in which the LLM's rows vary
+most, and gets, in those that vary least, what the teacher says of the token alone; all rows are of one length, so that
+the norm in front of the head changes nothing.
 
 Shapes: V tokens, H width of a row, T width of the teacher.
 """
