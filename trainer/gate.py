@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from drama_app.chunk import cut, embedded_text
 from drama_app.errors import UsageError
 from trainer.evaluate import TestSet, cut_vectors, find_sets, read_set
-from trainer.metrics import Interval, ndcg, paired_bootstrap
+from trainer.metrics import LEAST, Interval, ndcg, paired_bootstrap
 from trainer.set_folders import list_sets
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ QUERIES, PASSAGES = 200, 500
 FEW = 50
 """Queries below which a language alone fails by more than chance only: one answer that falls from the first to the
 second rank costs 0.37, of the mean of 50 queries 0.007, of 20 queries 0.018."""
-_LEAST = 6
-"""Queries below which a language alone never fails: five that all lose are no more than chance to a sign test
-(two-sided .06), while resampling one query gives an interval without any width."""
 FEW_TOGETHER, ALL = "languages with few queries", "all"
 _RANKS = 10
 
@@ -188,7 +185,7 @@ def judge(exact: Scores, rounded: Scores, *, largest_loss: float) -> Verdict:
     lost = [name for name, change in changes.items() if -change.mean > largest_loss]
     counts = {name: len(own) for name, (_, own) in groups.items()}
     unsure = tuple(
-        name for name in lost if counts[name] < _LEAST or (counts[name] < FEW and changes[name].high >= 0)
+        name for name in lost if counts[name] < LEAST or (counts[name] < FEW and changes[name].high >= 0)
     )  # fmt: skip
     return Verdict(changes=changes, failed=tuple(name for name in lost if name not in unsure), unsure=unsure)
 

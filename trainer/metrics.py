@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 _RESAMPLES = 2000
 _CHOICES = 1 << 18
 """Drawn at a time."""
+LEAST = 6
+"""Values below which an interval is everything that is possible: of five that all agree a sign test says no more than
+chance (two-sided .06), while resampling one gives an interval without any width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ def reciprocal_rank(ranking: Sequence[str], relevant: Mapping[str, float]) -> fl
 
 
 def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
-    """Mean with the 95 % interval of a percentile bootstrap over queries.
+    """Mean of values from 0 to 1 with the 95 % interval of a percentile bootstrap over queries.
 
     Raises:
         ValueError: There are no values.
@@ -66,8 +69,13 @@ def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
     return bootstrap_sets([values], seed=seed)
 
 
-def bootstrap_sets(sets: Sequence[Sequence[float]], *, seed: int = 0) -> Interval:
+def bootstrap_sets(sets: Sequence[Sequence[float]], *, seed: int = 0, lowest: float = 0.0) -> Interval:
     """Mean over sets of the means over their queries; queries are drawn anew inside each set.
+
+    Args:
+        sets: Values of each set's queries, from `lowest` to 1; fewer than `LEAST` in all tell nothing.
+        seed: Of the draws.
+        lowest: Value that a query can have.
 
     Raises:
         ValueError: There is no set, or one has no values.
@@ -77,10 +85,13 @@ def bootstrap_sets(sets: Sequence[Sequence[float]], *, seed: int = 0) -> Interva
     samples = [np.asarray(values, dtype=np.float64) for values in sets]
     if not samples or not all(len(sample) for sample in samples):
         raise ValueError("no values to take a mean of")
+    mean = float(np.mean([sample.mean() for sample in samples]))
+    if sum(map(len, samples)) < LEAST:
+        return Interval(mean, lowest, 1.0)
     chooser = np.random.default_rng(seed)
     means = np.mean([_resample(sample, chooser) for sample in samples], axis=0)
     low, high = np.percentile(means, [2.5, 97.5])
-    return Interval(float(np.mean([sample.mean() for sample in samples])), float(low), float(high))
+    return Interval(mean, float(low), float(high))
 
 
 def paired_bootstrap(values: Sequence[float], baseline: Sequence[float], *, seed: int = 0) -> Interval:
@@ -102,7 +113,7 @@ def paired_bootstrap_sets(
     """
     pairs = zip(sets, baselines, strict=True)
     differences = [[value - base for value, base in zip(*pair, strict=True)] for pair in pairs]
-    return bootstrap_sets(differences, seed=seed)
+    return bootstrap_sets(differences, seed=seed, lowest=-1.0)
 
 
 def _resample(sample: "NDArray[np.float64]", chooser: "np.random.Generator") -> "NDArray[np.float64]":

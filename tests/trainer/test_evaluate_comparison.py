@@ -229,7 +229,7 @@ def test_mean_over_sets_draws_the_queries_of_each_set_anew():
 
 def test_mean_difference_pairs_queries_inside_their_sets():
     """A steady gain in every set is certain, however different sets and queries are."""
-    sets = [[0.0, 0.9], [0.1, 0.5, 0.8]]
+    sets = [[0.0, 0.9, 0.3], [0.1, 0.5, 0.8]]
     gain = paired_bootstrap_sets([[value + 0.1 for value in values] for values in sets], sets)
 
     assert (gain.low, gain.mean, gain.high) == tuple(pytest.approx(0.1) for _ in range(3))

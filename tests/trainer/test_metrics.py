@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from trainer.metrics import bootstrap, ndcg, order_by_score, paired_bootstrap, recall, reciprocal_rank
+from trainer.metrics import Interval, bootstrap, ndcg, order_by_score, paired_bootstrap, recall, reciprocal_rank
 
 RANKING = ["a", "b", "c", "d", "e"]
 
@@ -59,6 +59,13 @@ def test_pairing_removes_what_queries_have_in_common():
     gain = paired_bootstrap([value + 0.05 for value in baseline], baseline)
 
     assert (gain.low, gain.high) == (pytest.approx(0.05), pytest.approx(0.05))
+
+
+def test_few_queries_tell_nothing():
+    """Below six queries an interval is all that is possible, so that nobody takes one lucky answer for a gain."""
+    assert bootstrap([1.0] * 5) == Interval(1.0, 0.0, 1.0)
+    assert paired_bootstrap([1.0], [0.5]) == Interval(0.5, -1.0, 1.0)
+    assert paired_bootstrap([1.0] * 6, [0.5] * 6).low == 0.5
 
 
 def test_unpaired_or_empty_values_are_refused():
