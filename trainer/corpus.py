@@ -19,7 +19,7 @@ from drama_app.records import Document
 from trainer.duplicates import NearDuplicates
 from trainer.overlap import NOTHING, is_evaluated
 from trainer.recipe import CorpusRecipe
-from trainer.records import Passage, Query, RecordWriter, iterate_lines, text_id
+from trainer.records import Passage, Query, RecordWriter, iterate_lines, mend, text_id
 
 _TABLES = (".jsonl", ".jsonl.zst")
 _TEXTS = {".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "markdown"}
@@ -159,7 +159,7 @@ def _iterate_rows(source: Path) -> Iterator[tuple[str, dict[str, object]]]:
             raise UsageError(f"{place}: not JSON") from error
         if not isinstance(row, dict):
             raise UsageError(f"{place}: is no object")
-        yield place, row
+        yield place, {key: mend(value) if isinstance(value, str) else value for key, value in row.items()}
 
 
 def _read_row(row: dict[str, object]) -> Passage:
@@ -189,7 +189,10 @@ def _cut_file(path: Path, recipe: CorpusRecipe, rejected: Counter[str]) -> Itera
 def _fill_in(passage: Passage, recipe: CorpusRecipe) -> Passage:
     text = passage.text.strip()
     if len(text) > recipe.most_characters:
-        text = text[: recipe.most_characters].rpartition(" ")[0] or text[: recipe.most_characters]
+        text = text[: recipe.most_characters]
+        end = text.rfind(" ")
+        # Chinese or Thai may have its last space near the beginning.
+        text = text[:end] if end >= len(text) // 2 else text
     language = passage.language or detect_languages([text])[0]
     return replace(passage, id=text_id(text), text=text, language=language)
 

@@ -20,6 +20,7 @@ from drama_app.rank import fuse, group, measure_scale
 from drama_app.records import Document, Mode, Passage
 from drama_app.store import Candidate, Key, PassageStore
 from trainer.metrics import Interval, bootstrap, ndcg, recall, reciprocal_rank
+from trainer.records import mend
 from trainer.set_folders import list_sets
 from trainer.set_languages import find_language, name_languages, read_stated
 from trainer.words import WordIndex
@@ -114,7 +115,7 @@ def read_set(folder: Path, *, name: str, limit_queries: int | None = None) -> Te
     documents: dict[str, Document] = {}
     spoken: dict[str, str] = {}
     for row in _iterate_rows(folder / "corpus.jsonl"):
-        documents[row["_id"]] = Document(text=row["text"], kind="text", title=row.get("title") or "")
+        documents[row["_id"]] = Document(text=row["text"], kind="text", title=mend(str(row.get("title") or "")))
         if language := find_language(row):
             spoken[row["_id"]] = language
     queries = {query: row["text"] for query, row in rows.items()}
@@ -322,7 +323,7 @@ def _iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
             raise UsageError(f"{path}, line {number}: not JSON ({error})") from error
         if not isinstance(row, dict) or not isinstance(row.get("_id"), str) or not isinstance(row.get("text"), str):
             raise UsageError(f"{path}, line {number}: needs the texts '_id' and 'text'")
-        yield row
+        yield row | {"text": mend(row["text"])}
 
 
 def _iterate_judgements(path: Path) -> Iterator[tuple[str, str, float]]:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from drama_app.errors import UsageError
 from trainer.overlap import NOTHING
 from trainer.recipe import MineRecipe
-from trainer.records import Passage, Query, RecordWriter, TrainingGroup, make_key, read_records
+from trainer.records import Passage, Query, RecordWriter, TrainingGroup, make_key, read_partial, read_records
 from trainer.retrieve import StoredVectors, Vectors, encode_passages, gather, search
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ def mine(
     counts, done = MineReport(), 0
     wanted = _join_queries(queries, corpus, evaluation, counts)
     key = make_key(encoder.fingerprint, encoder.dim, repr(recipe), passages, [each.query.id for each in wanted])
-    if progress.exists() and out.with_name(out.name + ".partial").exists():
-        begun, done = _read_progress(progress, key)
+    if progress.exists():
+        begun, done = _read_progress(progress, key, out)
         counts = begun if done else counts
     with RecordWriter(out, resume=done > 0, keep=counts.groups) as writer:
         for block in _iterate_blocks(wanted, done):
@@ -262,7 +262,7 @@ def _choose_negatives(
     return chosen
 
 
-def _read_progress(path: Path, key: str) -> tuple[MineReport, int]:
+def _read_progress(path: Path, key: str, out: Path) -> tuple[MineReport, int]:
     try:
         state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
@@ -271,7 +271,9 @@ def _read_progress(path: Path, key: str) -> tuple[MineReport, int]:
         return MineReport(), 0
     done = state.pop("done")
     rejected, passed_over = Counter(state.pop("rejected")), Counter(state.pop("passed_over"))
-    return MineReport(**state, rejected=rejected, passed_over=passed_over), done
+    report = MineReport(**state, rejected=rejected, passed_over=passed_over)
+    # After a power cut it may be ahead of the groups.
+    return report, done if sum(1 for _ in read_partial(out, TrainingGroup)) >= report.groups else 0
 
 
 def _write_progress(path: Path, key: str, counts: MineReport, done: int) -> None:

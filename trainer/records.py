@@ -76,6 +76,11 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
+def mend(text: str) -> str:
+    """A text without lone surrogates: JSON may hold half an emoji, which has no bytes and which no tokenizer takes."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def text_id(text: str) -> str:
     """16 hexadecimal digits, the same for texts that are equal once normalised."""
     return hashlib.blake2b(normalise(text).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

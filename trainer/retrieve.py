@@ -45,11 +45,9 @@ def encode_corpus(
         UsageError: There are no texts.
     """
     described, partial = (path.with_name(path.name + ending) for ending in (".json", ".partial"))
-    state = _read_json(described)
-    if state.get("key") == key and state.get("done") and path.exists():
+    state = _read_state(described, path, partial, key)
+    if state["done"]:
         return _open(path, state)
-    if state.get("key") != key or not partial.exists():
-        state = {"key": key, "rows": 0, "dim": 0, "done": False}
     path.parent.mkdir(parents=True, exist_ok=True)
     with partial.open("r+b" if state["rows"] else "w+b") as stream:
         stream.truncate(2 * state["rows"] * state["dim"])
@@ -66,6 +64,19 @@ def encode_corpus(
     partial.replace(path)
     _write_json(described, state | {"done": True})
     return _open(path, state)
+
+
+def _read_state(described: Path, path: Path, partial: Path, key: str) -> dict[str, Any]:
+    """How far an earlier call came that was made for the same key."""
+    state = _read_json(described)
+    if state.get("key") != key:
+        return {"key": key, "rows": 0, "dim": 0, "done": False}
+    if path.exists() and not partial.exists() and not state["done"]:
+        path.replace(partial)  # killed between its last name and the description
+    # After a power cut the description may be ahead of the file.
+    size = next((each.stat().st_size for each in (partial, path) if each.exists()), 0)
+    rows = min(state["rows"], size // (2 * state["dim"])) if state["dim"] else 0
+    return state | {"rows": rows, "done": state["done"] and path.exists() and rows == state["rows"]}
 
 
 def encode_passages(

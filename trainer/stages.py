@@ -67,20 +67,22 @@ def build(run: RunFolder, report: Report) -> Figures:
 
 def augment(run: RunFolder, report: Report) -> Figures:
     """Queries of every kind, then the split of what trains from what measures, then the LLM's orders."""
+    from trainer.augment.prompts import read_query_prompts, read_triplet_prompts
     from trainer.augment.run import crop_passages, invent_triplets, rerank_queries, write_queries
 
     recipe, seed = run.recipe.augment, run.recipe.seed
     tallies: dict[str, Tally] = {}
     if "crop" in recipe.kinds and recipe.crops:
         tallies["crop"] = crop_passages(run.passages, run.crops, recipe, seed=seed, report=report)
-    written = recipe.queries and set(recipe.kinds) - {"crop"}
-    generator = open_llm(run) if written or recipe.triplets or recipe.reranked else None
+    written = recipe.queries and set(recipe.kinds) - {"crop"} and _finds_prompts(run, read_query_prompts(), report)
+    invents = recipe.triplets and _finds_prompts(run, read_triplet_prompts(), report)
+    generator = open_llm(run) if written or invents or recipe.reranked else None
     try:
         if generator and written:
             tallies["generated"] = write_queries(
                 run.passages, run.generated, recipe, generator, seed=seed, encoder=open_present(run), report=report
             )
-        if generator and recipe.triplets:
+        if generator and invents:
             tallies["triplets"] = invent_triplets(
                 run.passages, run.triplets, run.invented, recipe, generator, seed=seed, most=recipe.triplets,
                 report=report,
@@ -191,6 +193,17 @@ def report(run: RunFolder, report: Report) -> Figures:
     missing = write_report(run.path, run.report)
     report(f"{run.report}")
     return {"missing": missing}
+
+
+def _finds_prompts(run: RunFolder, prompts: dict[str, Any], report: Report) -> bool:
+    """Whether any text is in a language that there are prompts for; a corpus without trains on what else it has."""
+    from trainer.augment.prompts import match_language
+
+    spoken = run.done.get("corpus", {}).get("languages", {})
+    if not spoken or any(match_language(each, prompts) for each in spoken):
+        return True
+    report(f"no queries are generated: there are no prompts for {', '.join(sorted(spoken))}")
+    return False
 
 
 def _find_source(name: str, folder: Path, report: Report) -> Path:

@@ -93,11 +93,16 @@ def test_llama_obeys_a_grammar(llama):
 
 
 def test_llama_refuses_a_prompt_beyond_its_context(tiny):
-    """A prompt that does not fit is an error that names both numbers, no text that was cut in silence."""
+    """Prompts that do not fit are an error that names both numbers, or no text if others do; none is cut in silence."""
+    long = Prompt(instruction="", shots=(), ask="x" * 400, labels=("Q", "A"))
     generator = open_generator(tiny, threads=1, context=256)
     try:
         with pytest.raises(UsageError, match="the context has 256"):
-            generator.write([Prompt(instruction="", shots=(), ask="x" * 400, labels=("Q", "A"))], Sampling(), seeds=[0])
+            generator.write([long], Sampling(), seeds=[0])
+        # One among others costs only itself.
+        short = generator.write(PROMPTS[:2], Sampling(most_tokens=8), seeds=SEEDS[:2])
+        mixed = generator.write([PROMPTS[0], long, PROMPTS[1]], Sampling(most_tokens=8), seeds=[SEEDS[0], 9, SEEDS[1]])
+        assert mixed == [short[0], "", short[1]]
         # More prompts than fit together are taken one after the other.
         assert len(generator.write(PROMPTS[:8], Sampling(most_tokens=40), seeds=SEEDS[:8])) == 8
     finally:
@@ -139,7 +144,9 @@ class _Server(BaseHTTPRequestHandler):
     """Answers as an OpenAI-compatible server, after as many failures as the test wants."""
 
     def do_GET(self):
-        self._send(200, {"data": [{"id": "tiny"}]})
+        if self.path == "/moved/models":
+            return self._send(302, {}, location="/v1/models")
+        return self._send(200 if self.path == "/v1/models" else 404, {"data": [{"id": "tiny"}]})
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -151,6 +158,8 @@ class _Server(BaseHTTPRequestHandler):
             return self._send(503, {"error": "busy"})
         if chats and not state["chats"]:
             return self._send(400, {"error": "no chat template"})
+        if asked.get("seed") == state.get("too_long", -1):
+            return self._send(400, {"error": "longer than the context"})
         if state.get("refuses"):
             return self._send(401, {"error": "bad key"})
         shown = asked["messages"][-1]["content"] if chats else asked["prompt"].split("\n")[-2]
@@ -161,9 +170,11 @@ class _Server(BaseHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
 
-    def _send(self, code, content):
+    def _send(self, code, content, location=""):
         body = json.dumps(content).encode()
         self.send_response(code)
+        if location:
+            self.send_header("Location", location)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -194,6 +205,21 @@ def test_an_endpoint_keeps_order_and_passes_the_seed(server, monkeypatch):
     assert {key for _, _, key in server.state["asked"]} == {"Bearer secret"}
     assert endpoint.usage.read == 5 * 41
     assert "tiny" in endpoint.name
+
+
+def test_an_endpoint_answers_for_itself_alone(server):
+    """An address without its ending is told so, one that sends elsewhere is not followed, a prompt that is too long
+    costs only itself."""
+    with pytest.raises(UsageError, match=r"404.*ends in /v1"):
+        open_generator(url=server.url.removesuffix("/v1"))
+    with pytest.raises(UsageError, match="302"):
+        open_generator(url=server.url.replace("/v1", "/moved"))
+    endpoint = open_endpoint(server.url)
+    server.state["too_long"] = 7
+    assert endpoint.write(PROMPTS[:2], Sampling(), seeds=[7, 8]) == ["", "about text number 1"]
+    with pytest.raises(UsageError, match="every prompt"):
+        endpoint.write(PROMPTS[:1], Sampling(), seeds=[7])
+    endpoint.close()
 
 
 def test_an_endpoint_without_a_template_completes(server):

@@ -147,6 +147,24 @@ def test_a_log_ahead_of_its_records_is_cut_back(tmp_path):
     assert run_blocks(range(8), make, out, key="other").kept == 16
 
 
+def test_a_run_killed_before_its_report_makes_nothing_again(tmp_path):
+    """Records that have their last name while the report is missing are taken as they are."""
+
+    def make(block, notes):
+        yield Outcome(Query(id=f"{block}", text=f"{block}", passage="p", kind="crop", language="en"))
+
+    out, log = tmp_path / "q.jsonl", tmp_path / "q.jsonl.log.jsonl"
+    logged: list[str] = []
+    run_blocks(range(4), make, out, key="k", report=lambda _: logged.append(log.read_text()))
+    log.write_text(logged[-1])
+    (tmp_path / "q.jsonl.report.json").unlink()
+
+    def refuse(block, notes):
+        raise AssertionError(f"block {block} is made again")
+
+    assert run_blocks(range(4), refuse, out, key="k").kept == len(list(read_records(out, Query))) == 4
+
+
 def test_most_is_kept_to_and_nothing_comes_twice(tmp_path):
     """A stage stops at exactly as many records as wanted; the same text a second time is a reject."""
 
@@ -198,6 +216,7 @@ def test_reranking_takes_candidates_of_the_query_language(passages, tmp_path, ti
 
     assert tally.kept == len(groups) == 16
     assert tally.notes["orders repaired"] == 16
+    assert len({group.language for group in groups}) > 1  # not the file's first
     for group in groups:
         assert {languages[each] for each in (*group.positives, *group.negatives)} == {group.language}
         assert group.kind == "rerank"
@@ -234,6 +253,9 @@ def test_triplets_write_queries_and_their_passages(passages, tmp_path):
     assert len(texts) == len({each.id for each in texts}) == 20
     assert sum(counts["not three parts"] for counts in tally.counts.values()) > 0
     assert sorted(path.name for path in tmp_path.glob("t.jsonl*")) == ["t.jsonl", "t.jsonl.report.json"]
+    before = invented.read_bytes()
+    again = invent_triplets(passages, out, invented, RECIPE, Inventor(), seed=1, most=10)
+    assert again.kept == 10 and invented.read_bytes() == before
 
 
 def test_passages_are_chosen_fairly_and_the_same_each_time(passages):

@@ -83,6 +83,21 @@ def test_long_passages_are_cut_between_words(tmp_path):
     [passage] = read_records(tmp_path / "out.jsonl", Passage)
     assert 480 < len(passage.text) <= 500
     assert text[len(passage.text)] == " "
+    source = _write(tmp_path / "in.jsonl", [{"text": "2024年 " + "报告" * 1000, "lang": "zh"}])
+    build_corpus([source], tmp_path / "out.jsonl", CorpusRecipe(most_characters=500))
+    assert [len(each.text) for each in read_records(tmp_path / "out.jsonl", Passage)] == [500]
+
+
+def test_half_an_emoji_harms_nothing(tmp_path):
+    """A lone surrogate, which JSON may hold and UTF-8 may not, is replaced in texts and in pairs."""
+    source = _write(tmp_path / "in.jsonl", [{"text": "A text that ends in half an emoji. " * 9, "lang": "en"}])
+    source.write_text(source.read_text().replace("emoji", "emoji \\ud83d"))
+    build_corpus([source], tmp_path / "out.jsonl", CorpusRecipe())
+    [passage] = read_records(tmp_path / "out.jsonl", Passage)
+    assert "half an emoji ?." in passage.text
+    (tmp_path / "pairs.jsonl").write_text('{"query": "what \\ud83d", "positive": "that", "lang": "en"}\n')
+    convert_pairs([tmp_path / "pairs.jsonl"], tmp_path / "p.jsonl", tmp_path / "q.jsonl")
+    assert [query.text for query in read_records(tmp_path / "q.jsonl", Query)] == ["what ?"]
 
 
 @pytest.mark.parametrize(

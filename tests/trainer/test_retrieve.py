@@ -78,6 +78,31 @@ def test_an_interrupted_encoding_goes_on(tmp_path):
     assert gather(stored, [5, 2]).dtype == np.float32
 
 
+def test_rows_that_a_power_cut_took_are_encoded_again(tmp_path):
+    """A description that is ahead of its file, or a file that has its last name before it, gives no row of zeros."""
+    vectors = _unit(3000, 8)
+    texts = [str(number) for number in range(3000)]
+    asked: list[str] = []
+
+    def encode(block):
+        asked.extend(block)
+        return vectors[[int(each) for each in block]]
+
+    path = tmp_path / "v.f16"
+    encode_corpus(encode, texts, path, key="a")
+    described = path.with_name("v.f16.json")
+    described.write_text(described.read_text().replace("true", "false"))
+    asked.clear()
+    assert np.array_equal(encode_corpus(encode, texts, path, key="a"), vectors.astype(np.float16))
+    assert not asked
+    described.write_text(described.read_text().replace("true", "false"))
+    path.rename(path.with_name("v.f16.partial"))
+    with path.with_name("v.f16.partial").open("r+b") as stream:
+        stream.truncate(2 * 8 * 2000 + 5)
+    assert np.array_equal(encode_corpus(encode, texts, path, key="a"), vectors.astype(np.float16))
+    assert asked == texts[2000:]
+
+
 def test_another_encoder_encodes_anew(tmp_path):
     """Vectors of two encoders never mix, nor do those of an interrupted run of another."""
     path = tmp_path / "v.f16"

@@ -8,13 +8,12 @@ import http.client
 import json
 import logging
 import os
-import time
 import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event, Lock
 from typing import Any
 
 from drama_app.errors import UsageError
@@ -30,8 +29,18 @@ _LONGEST_WAIT = 60.0
 _BUSY = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 _NO_CHAT = frozenset({400, 404, 405, 422, 500, 501})
 """What servers answer to a chat where the model has no template, or the path is not there."""
+_TOO_LONG = frozenset({400, 413, 422})
+"""What servers answer to a prompt that their context cannot hold."""
 
 log = logging.getLogger(__name__)
+
+
+class _RefuseRedirects(urllib.request.HTTPRedirectHandler):
+    """The user named one address; a redirect ends as an error."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Follow none."""
+        return
 
 
 class _RefusedError(Exception):
@@ -77,7 +86,9 @@ class Endpoint:
         self._concurrency = concurrency
         self._workers = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
         self._chats = True
-        self._usage, self._counting = Usage(), Lock()
+        self._usage, self._counting, self._stopped = Usage(), Lock(), Event()
+        # Elsewhere the key would come along, and a prompt holds the user's texts.
+        self._opener = urllib.request.build_opener(_RefuseRedirects)
 
     @property
     def name(self) -> str:
@@ -106,7 +117,12 @@ class Endpoint:
             UsageError: Neither; the text has the server's words.
         """
         if not self._model:
-            listed = self._try("/models", None).get("data") or []
+            try:
+                listed = self._try("/models", None).get("data") or []
+            except _RefusedError as refusal:
+                raise UsageError(
+                    f"{self._url}: lists no model ({refusal}); the address often ends in /v1, and a key goes into {KEY}"
+                ) from refusal
             if not listed or not isinstance(listed[0], dict):
                 raise UsageError(f"{self._url}: lists no model; name one")
             self._model = str(listed[0].get("id"))
@@ -133,15 +149,32 @@ class Endpoint:
             for prompt, seed in zip(prompts, seeds, strict=True)
         ]  # fmt: skip
         try:
-            return [cut_output(job.result(), sampling.stop) for job in jobs]
-        except _RefusedError as refusal:
-            raise UsageError(f"{self._url}: refuses a prompt ({refusal})") from refusal
+            return self._collect(jobs, sampling)
+        except BaseException:
+            self._stopped.set()  # else an interrupted run waits for tries that nobody wants any more
+            raise
         finally:
             for job in jobs:
                 job.cancel()
 
+    def _collect(self, jobs: "Sequence[Future[str]]", sampling: Sampling) -> list[str]:
+        texts: list[str] = []
+        refusals: list[_RefusedError] = []
+        for job in jobs:
+            try:
+                texts.append(cut_output(job.result(), sampling.stop))
+            except _RefusedError as refusal:
+                if refusal.code not in _TOO_LONG:
+                    raise UsageError(f"{self._url}: refuses a prompt ({refusal})") from refusal
+                refusals.append(refusal)
+                texts.append("")
+        if refusals and len(refusals) == len(jobs):
+            raise UsageError(f"{self._url}: refuses every prompt ({refusals[0]})") from refusals[0]
+        return texts
+
     def close(self) -> None:
         """Let go of the threads."""
+        self._stopped.set()
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, prompt: Prompt, sampling: Sampling, seed: int) -> str:
@@ -181,7 +214,8 @@ class Endpoint:
                 problem, asked = str(getattr(error, "reason", "") or error), 0.0
             if tries < _TRIES:
                 log.info("%s: %s; next try in %.1f s", self._url, problem, wait)
-                time.sleep(min(_LONGEST_WAIT, max(wait, asked)))
+                if self._stopped.wait(min(_LONGEST_WAIT, max(wait, asked))):
+                    break
                 wait *= 2
         raise UsageError(f"{self._url}: does not answer ({problem}) after {_TRIES} tries; is the server running?")
 
@@ -191,7 +225,7 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {key}"
         body = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(self._url + path, body, headers)  # noqa: S310  the scheme was checked
-        with urllib.request.urlopen(request, timeout=self._timeout) as reply:  # noqa: S310
+        with self._opener.open(request, timeout=self._timeout) as reply:
             answer = json.loads(reply.read())
         if not isinstance(answer, dict):
             raise ValueError("its answer is no JSON object")

@@ -18,6 +18,7 @@ from trainer.augment.llm import Usage
 from trainer.records import Query, RecordWriter, TrainingGroup, read_partial, text_id
 
 KEPT = "kept"
+_REPORT, _LOG = ".report.json", ".log.jsonl"
 _TWICE = "the same query once more"
 
 Block = TypeVar("Block")
@@ -84,8 +85,8 @@ def run_blocks(
         usage: A generator's, whose growth is counted.
         report: Called with a sentence after each block.
     """
-    finished, log = (out.with_name(out.name + ending) for ending in (".report.json", ".log.jsonl"))
-    if (tally := _read_finished(finished, out, key)) is not None:
+    finished, log = (out.with_name(out.name + ending) for ending in (_REPORT, _LOG))
+    if (tally := read_finished(out, key)) is not None:
         return tally
     rows, seen = _read_log(log, out, key)
     tally = Tally()
@@ -105,10 +106,16 @@ def run_blocks(
             tally.add_row(part.as_row())
             if report:
                 report(clock.describe(number))
-    content = json.dumps({"key": key} | tally.as_row(), indent=1, ensure_ascii=False)
-    finished.write_text(content + "\n", encoding="utf-8")
+    _write_report(finished, key, tally)
     log.unlink()
     return tally
+
+
+def _write_report(path: Path, key: str, tally: Tally) -> None:
+    written = path.with_name(path.name + ".new")
+    content = json.dumps({"key": key} | tally.as_row(), indent=1, ensure_ascii=False)
+    written.write_text(content + "\n", encoding="utf-8")
+    written.replace(path)
 
 
 def _run_block(
@@ -138,8 +145,9 @@ def _identify(record: Query | TrainingGroup) -> str:
     return record.id if isinstance(record, Query) else text_id(record.query)
 
 
-def _read_finished(path: Path, out: Path, key: str) -> Tally | None:
-    """The tally of a run that had come to its end with the same key."""
+def read_finished(out: Path, key: str) -> Tally | None:
+    """The tally of a run that had come to its end with the same key; None if none has."""
+    path = out.with_name(out.name + _REPORT)
     try:
         row = json.loads(path.read_text(encoding="utf-8"))
         if row["key"] != key or not out.exists():
@@ -158,6 +166,9 @@ def _read_log(log: Path, out: Path, key: str) -> tuple[list[dict[str, Any]], set
     lines = log.read_text(encoding="utf-8").split("\n")[:-1]
     if not lines or lines[0] != json.dumps({"key": key}):
         return [], set()
+    partial = out.with_name(out.name + ".partial")
+    if out.exists() and not partial.exists():
+        out.replace(partial)  # killed between its last name and the report
     grouped = '"positives"' in _read_beginning(out)
     records: Iterator[Query | TrainingGroup] = read_partial(out, TrainingGroup) if grouped else read_partial(out, Query)
     ids = [_identify(record) for record in records]

@@ -153,19 +153,27 @@ class LlamaGenerator:
         return self._render is not None
 
     def write(self, prompts: Sequence[Prompt], sampling: Sampling, *, seeds: Sequence[int]) -> list[str]:
-        """One text for each prompt. As one is finished the next prompt takes its place.
+        """One text for each prompt, "" for one that the context cannot hold. As one ends the next takes its place.
 
         Raises:
-            UsageError: A prompt is longer than the context.
+            UsageError: Every prompt is longer than the context.
         """
         if not prompts:
             return []
         rows = [self._tokenize(prompt) for prompt in prompts]
-        shared = _count_common(rows)
-        longest = max(map(len, rows)) + sampling.most_tokens
         most = min(self._size, self._library.llama_model_n_ctx_train(self._model))
-        if longest > most:
-            raise UsageError(f"a prompt with its answer takes {longest:,} tokens, the context has {most:,}")
+        fitting = [place for place, row in enumerate(rows) if len(row) + sampling.most_tokens <= most]
+        if not fitting:
+            least = min(map(len, rows)) + sampling.most_tokens
+            raise UsageError(f"a prompt with its answer takes {least:,} tokens, the context has {most:,}")
+        texts = [""] * len(rows)
+        written = self._write([rows[place] for place in fitting], sampling, [seeds[place] for place in fitting])
+        for place, text in zip(fitting, written, strict=True):
+            texts[place] = text
+        return texts
+
+    def _write(self, rows: list[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:
+        shared = _count_common(rows)
         self._read_prefix(rows[0][:shared])
         self._usage.read += shared + sum(len(row) - shared for row in rows)
         self._usage.reused += shared * (len(rows) - 1)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from drama_app.errors import UsageError
+from trainer.records import mend
 
 CONTEXT = 8192
 """Tokens that llama.cpp keeps for all prompts it works on at a time, the common beginning counted once."""
@@ -137,6 +138,6 @@ def open_generator(
 
 def cut_output(text: str, stop: Sequence[str]) -> str:
     """An output without the model's thoughts, up to the first stop after something was written."""
-    text = _THOUGHTS.sub("", text).lstrip()
+    text = _THOUGHTS.sub("", mend(text)).lstrip()
     ends = [place for mark in stop if (place := text.find(mark)) >= 0]
     return text[: min(ends, default=len(text))].strip()

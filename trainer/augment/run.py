@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from drama_app.errors import UsageError
 from trainer.augment.crop import crop
 from trainer.augment.filters import RoundTrip
-from trainer.augment.ledger import Outcome, Tally, run_blocks
+from trainer.augment.ledger import Outcome, Tally, read_finished, run_blocks
 from trainer.augment.llm import Generator, Sampling
 from trainer.augment.prompts import (
     STYLES,
@@ -142,15 +142,20 @@ def rerank_queries(
             _candidates(query, scores, rows, corpus, languages)
             for query, scores, rows in zip(block, *found, strict=True)
         ]
-        return rerank_block([each for each in ranked if each.passages], generator, prompt, notes)
+        asking = [each for each in ranked if each.passages]
+        notes["no candidates"] += len(ranked) - len(asking)
+        return rerank_block(asking, generator, prompt, notes)
 
     blocks = [asked[at : at + _RERANK_BLOCK] for at in range(0, len(asked), _RERANK_BLOCK)]
     return run_blocks(blocks, make, out, key=key, usage=generator.usage, report=report)
 
 
 def _read_asked(path: Path, most: int, languages: dict[str, str]) -> list[Query]:
-    """The queries to rerank, each with a passage that is known."""
-    asked = list(read_records(path, Query))[: most or None]
+    """The queries to rerank, each with a passage that is known: generated ones first, as in the paper, of all languages
+    alike; a file's beginning may be crops of one language."""
+    asked = list(read_records(path, Query))
+    if most:
+        asked = sorted(asked, key=lambda query: (query.kind not in STYLES, _hash(0, query.id)))[:most]
     if unknown := next((each.passage for each in asked if each.passage not in languages), None):
         raise UsageError(f"{path}: passage {unknown} is not among the passages")
     return asked
@@ -265,7 +270,11 @@ def _run_triplets(
     recipe: AugmentRecipe, generator: Generator, seed: int, key: str, most: int, report: Report | None,
 ) -> Tally:  # fmt: skip
     """Triplets into a scratch file as they come, then each passage that a kept query has once into its own."""
+    if passages_out.exists() and (tally := read_finished(out, key)) is not None:
+        return tally
     invented.parent.mkdir(parents=True, exist_ok=True)
+    if invented.exists() and out.exists():  # stopped between the two files
+        invented.replace(invented.with_name(invented.name + ".partial"))
     with RecordWriter(invented, resume=True) as scratch:
 
         def make(block: QueryBlock, _: Counter[str]) -> Iterator[Outcome]:

@@ -3,6 +3,7 @@
 It runs no code from the folder and fetches nothing.
 """
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,21 +24,14 @@ def open_torch_generator(folder: Path, *, device: str = "") -> "TorchGenerator":
     Raises:
         UsageError: transformers is not installed, or the folder holds no language model; the text says what.
     """
-    if not (folder / "config.json").is_file():
-        raise UsageError(
-            f"{folder}: holds no config.json, so it is no model of transformers; name a GGUF file or such a folder"
-        )
+    check_folder(folder)
     try:
         import torch
-        from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise UsageError("models in folders need torch and transformers: pip install 'drama[train]'") from error
     chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
-        architectures = config.architectures or []
-        if not any("CausalLM" in each or "ConditionalGeneration" in each for each in architectures):
-            raise UsageError(f"{folder}: is a {', '.join(architectures) or config.model_type} and writes no text")
         tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True, padding_side="left")
         model = AutoModelForCausalLM.from_pretrained(
             str(folder), local_files_only=True, use_safetensors=True,
@@ -48,6 +42,26 @@ def open_torch_generator(folder: Path, *, device: str = "") -> "TorchGenerator":
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return TorchGenerator(folder, tokenizer, model, chosen)
+
+
+def check_folder(folder: Path) -> None:
+    """Look at the description of a model without loading it.
+
+    Raises:
+        UsageError: The folder holds no language model.
+    """
+    if not (folder / "config.json").is_file():
+        raise UsageError(
+            f"{folder}: holds no config.json, so it is no model of transformers; name a GGUF file or such a folder"
+        )
+    try:
+        stated = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        architectures = [str(each) for each in stated.get("architectures") or []]
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise UsageError(f"{folder / 'config.json'}: cannot be read ({error})") from error
+    if not any("CausalLM" in each or "ConditionalGeneration" in each for each in architectures):
+        what = ", ".join(architectures) or stated.get("model_type") or "model of no known kind"
+        raise UsageError(f"{folder}: is a {what} and writes no text")
 
 
 class TorchGenerator:
@@ -65,7 +79,7 @@ class TorchGenerator:
     @property
     def licence(self) -> str:
         """What the model's README says."""
-        from trainer.backbone import read_licence
+        from trainer.model_files import read_licence
 
         return read_licence(self._folder)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -39,6 +39,9 @@ from trainer.prune.masks import KINDS, LearnedMasks, learn_masks
 from trainer.prune.slicing import apply_masks, drop_layers, slice_network
 from trainer.recipe import PruneRecipe, describe
 from trainer.records import Passage, make_key, read_records
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 METHODS = ("learned", "importance", "last-layers", "spaced-layers", "none")
 _SHAPE = ("layers", "heads", "ffn_size", "hidden_size", "vocab_size")
@@ -243,8 +246,6 @@ def _cut_vocabulary(
     backbone: Backbone, passages: Path, recipe: PruneRecipe, out: Path, languages: Sequence[str], report: Report
 ) -> Backbone:
     """The backbone with the tokens that the corpus uses; itself if its vocabulary is small enough."""
-    from tokenizers import Tokenizer
-
     from trainer.prune.vocabulary import count_usage, cut_table, cut_vocabulary
 
     most = recipe.vocabulary
@@ -252,7 +253,7 @@ def _cut_vocabulary(
         return backbone
     report("counting tokens")
     texts = ((each.language, each.embedded) for each in _iterate(passages, languages))
-    usage = count_usage(Tokenizer.from_file(str(backbone.tokenizer)), islice(texts, _VOCABULARY_TEXTS))
+    usage = count_usage(_open_tokenizer(backbone.tokenizer), islice(texts, _VOCABULARY_TEXTS))
     settings = json.loads(backbone.tokenizer.read_text(encoding="utf-8"))
     cut = cut_vocabulary(settings, usage, most=most, always=_ALWAYS)
     tokenizer = out / _VOCABULARY / TOKENIZER
@@ -264,13 +265,18 @@ def _cut_vocabulary(
     )
 
 
-def _read_corpus(tokenizer: Path, passages: Path, recipe: PruneRecipe, languages: Sequence[str], seed: int) -> TokenRow:
+def _open_tokenizer(path: Path) -> "Tokenizer":
+    """A tokenizer that reads whole texts, whatever its file says."""
     from tokenizers import Tokenizer
 
-    opened = Tokenizer.from_file(str(tokenizer))
+    opened = Tokenizer.from_file(str(path))
     opened.no_padding()
     opened.no_truncation()
-    return read_tokens(opened, _iterate(passages, languages), length=recipe.length, seed=seed)
+    return opened
+
+
+def _read_corpus(tokenizer: Path, passages: Path, recipe: PruneRecipe, languages: Sequence[str], seed: int) -> TokenRow:
+    return read_tokens(_open_tokenizer(tokenizer), _iterate(passages, languages), length=recipe.length, seed=seed)
 
 
 def _prune_language_model(network: Encoder, stage: _Stage) -> tuple[Encoder, dict[str, Any]]:
