@@ -5,19 +5,19 @@ It runs no code out of a folder and opens no pickle. It fetches only what is nam
 """
 
 import hashlib
-import json
 import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from drama_app.config import load_settings
 from drama_app.errors import RetrieverError
 from drama_app.retriever import DESCRIPTION, MODEL, open_retriever_folder
 from trainer.bidirectional import BidirectionalConfig
 from trainer.checkpoint import (
+    FINAL,
     TABLE,
     TOKENIZER,
     WEIGHTS,
@@ -31,6 +31,17 @@ from trainer.checkpoint import (
     save_checkpoint,
 )
 from trainer.encoder import EncoderConfig
+from trainer.model_files import (
+    CONFIG,
+    describe_model,
+    read_json,
+    read_licence,
+    read_licence_text,
+    read_prefixes,
+    read_special,
+    read_text,
+    refuse_other_pooling,
+)
 from trainer.network import Network, NetworkConfig, parse_config
 from trainer.translate import count_position_offset, translate_config, translate_weights
 
@@ -38,19 +49,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 logger = logging.getLogger(__name__)
-
-CONFIG = "config.json"
-_GEMMA_NOTICE = (
-    "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. "
-    "This is a modified version of a Gemma model; the use restrictions of those terms apply to it."
-)
-_LLAMA_NOTICE = (
-    "Built with Llama. Llama is licensed under its Llama Community License, "
-    "Copyright © Meta Platforms, Inc. All Rights Reserved."
-)
-_DRAMA_NOTICE = "Derived from facebook/drama, CC BY-NC 4.0 (not for commercial use), itself derived from Llama."
-_DRAMA_DIMS = (768, 512, 256)
-"""Widths named on the cards of the released checkpoints, beside each one's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,11 +95,22 @@ def load_backbone(source: Path | str, *, weights: Path | None = None, cache: Pat
     if (path / DESCRIPTION).is_file():
         return _load_retriever(path, weights)
     if (path / CONFIG).is_file():
-        return _load_folder(path, cache or load_settings().cache_folder / "backbones", name=str(source))
-    latest = find_latest(path)
-    if latest is not None:
-        return _load_checkpoint(latest.folder)
+        # A path on this machine says nothing about the model, and is for nobody to read.
+        name = path.resolve().name if Path(source).expanduser().is_dir() else str(source)
+        return _load_folder(path, cache or load_settings().cache_folder / "backbones", name=name)
+    if trained := _find_trained(path):
+        return _load_checkpoint(trained)
     raise RetrieverError(f"{path}: neither a checkpoint, a retriever folder nor a model folder ({CONFIG} is missing)")
+
+
+def _find_trained(run: Path) -> Path | None:
+    """What a run has come to: its finished network, else its last step, else what it would start from."""
+    for training in (run / "train", run):
+        if is_checkpoint(training / FINAL):
+            return training / FINAL
+        if latest := find_latest(training):
+            return latest.folder
+    return run / "backbone" if is_checkpoint(run / "backbone") else None
 
 
 def _load_file(path: Path, cache: Path) -> Backbone:
@@ -150,7 +159,7 @@ def _convert_gguf(path: Path, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    origin = _describe(stated | {"pad_token_id": pad}, path.stem, licence, config)
+    origin = describe_model(stated | {"pad_token_id": pad}, path.stem, licence, config)
     save_checkpoint(folder, network, tokenizer=folder / TOKENIZER, origin=origin)
 
 
@@ -161,13 +170,15 @@ def _load_checkpoint(folder: Path) -> Backbone:
 
 def _load_folder(folder: Path, cache: Path, *, name: str) -> Backbone:
     """A folder as `transformers` and its hub have it."""
-    stated = _read_json(folder / CONFIG)
+    stated = read_json(folder / CONFIG)
     config = translate_config(stated)
     tensors = translate_weights(config, _read_shards(folder), offset=count_position_offset(stated))
     if isinstance(config, EncoderConfig) and config.lm_head == "own" and "lm_head.weight" not in tensors:
         config = replace(config, lm_head="none")  # saved by a headless model: an embedder, as a rule
     network = fill_network(config, tensors, str(folder))
-    origin = _describe(_read_special(folder, stated), name, read_licence(folder), config)
+    refuse_other_pooling(folder, config)
+    origin = describe_model(read_special(folder, stated), name, read_licence(folder), config)
+    origin = read_prefixes(folder, replace(origin, licence_text=read_licence_text(folder)))
     return Backbone(network=network, tokenizer=_find_tokenizer(folder, cache), origin=origin)
 
 
@@ -184,7 +195,8 @@ def _load_retriever(folder: Path, weights: Path | None) -> Backbone:
     origin = Origin(
         name=f"{weights.stem}, with the tokenizer of {own}" if weights else own,  # they may be of an earlier version
         licence=retriever.licence,
-        notices=(_read_text(folder / "NOTICE"),) if (folder / "NOTICE").is_file() else (),
+        notices=(read_text(folder / "NOTICE"),) if (folder / "NOTICE").is_file() else (),
+        licence_text=read_licence_text(folder),
         query_prefix=retriever.query_prefix,
         passage_prefix=retriever.passage_prefix,
         dims=retriever.dims,
@@ -204,7 +216,7 @@ def _read_retriever_weights(folder: Path, weights: Path, *, named: bool) -> tupl
     if not (folder / CONFIG).is_file():
         return _guess_bidirectional(tensors, folder), tensors
     try:
-        config = parse_config(_read_json(folder / CONFIG))
+        config = parse_config(read_json(folder / CONFIG))
     except ValueError as error:
         raise RetrieverError(f"{folder / CONFIG}: {error}") from error
     tensors[TABLE] = tensors[TABLE][:, : config.hidden_size]  # stored in whole blocks
@@ -279,7 +291,7 @@ def _read_shards(folder: Path) -> "dict[str, Tensor]":
             raise RetrieverError(f"{folder}: weights in .bin files are pickles and are not opened; fetch {WEIGHTS}")
         return read_tensors(folder / WEIGHTS)
     tensors: dict[str, Tensor] = {}
-    for name in sorted(set(_read_json(index).get("weight_map", {}).values())):
+    for name in sorted(set(read_json(index).get("weight_map", {}).values())):
         tensors |= read_tensors(folder / Path(name).name)
     return tensors
 
@@ -298,63 +310,3 @@ def _find_tokenizer(folder: Path, cache: Path) -> Path:
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(made, encoding="utf-8")
     return place
-
-
-def _describe(stated: dict[str, Any], name: str, licence: str, config: NetworkConfig) -> Origin:
-    """Prefixes, widths and notices of a model by what its files say of it."""
-    origin = Origin(
-        name=name, licence=licence, max_tokens=config.max_tokens, pad_token_id=int(stated.get("pad_token_id") or 0)
-    )
-    named = f"{name} {stated.get('_name_or_path', '')}".lower()
-    if "DramaModel" in (stated.get("architectures") or []):
-        dims = (config.dim, *(width for width in _DRAMA_DIMS if width < config.dim))
-        return replace(
-            origin,
-            query_prefix="Query: ",
-            dims=dims,
-            max_tokens=min(8192, config.max_tokens),
-            licence=licence or "CC-BY-NC-4.0",
-            notices=(_DRAMA_NOTICE, _LLAMA_NOTICE),
-        )
-    if "e5" in named and isinstance(config, BidirectionalConfig):
-        return replace(origin, query_prefix="query: ", passage_prefix="passage: ", licence=licence or "MIT")
-    if isinstance(config, BidirectionalConfig):
-        return origin
-    notices = {"gemma3": (_GEMMA_NOTICE,), "llama": (_LLAMA_NOTICE,) if "llama" in named else ()}
-    return replace(origin, query_prefix="Query: ", notices=notices.get(config.family, ()))
-
-
-def _read_special(folder: Path, stated: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, with the padding token's id looked up where only its text is given."""
-    if stated.get("pad_token_id") is not None or not (folder / TOKENIZER).is_file():
-        return stated
-    settings = _read_json(folder / "tokenizer_config.json") if (folder / "tokenizer_config.json").is_file() else {}
-    special = _read_json(folder / "special_tokens_map.json") if (folder / "special_tokens_map.json").is_file() else {}
-    pad = settings.get("pad_token") or special.get("pad_token") or settings.get("eos_token") or special.get("eos_token")
-    if not pad:
-        return stated
-    from tokenizers import Tokenizer
-
-    content = pad["content"] if isinstance(pad, dict) else pad
-    return stated | {"pad_token_id": Tokenizer.from_file(str(folder / TOKENIZER)).token_to_id(content)}
-
-
-def read_licence(folder: Path) -> str:
-    """The licence that the front matter of the model's README names."""
-    card = folder / "README.md"
-    found = re.search(r"^license:\s*(\S+)\s*$", _read_text(card), re.MULTILINE) if card.is_file() else None
-    return found[1] if found else ""
-
-
-def _read_text(path: Path) -> str:
-    return path.read_text(encoding="utf-8", errors="replace").strip()
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        stated = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise RetrieverError(f"{path}: cannot be read as JSON ({error})") from error
-    if not isinstance(stated, dict):
-        raise RetrieverError(f"{path}: must hold a JSON object")
-    return stated

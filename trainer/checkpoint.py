@@ -23,6 +23,8 @@ from trainer.network import Network, NetworkConfig, build_network, describe_conf
 if TYPE_CHECKING:
     from torch import Tensor
 
+FINAL = "final"
+"""Folder of a training's averaged checkpoint."""
 WEIGHTS, TOKENIZER, META, STATE, MARKER = (
     "model.safetensors",
     "tokenizer.json",
@@ -43,6 +45,8 @@ class Origin:
     licence: str = ""
     notices: tuple[str, ...] = ()
     """Sentences that `NOTICE` of a derivative must carry."""
+    licence_text: str = ""
+    """What `LICENSE` of a derivative is to hold."""
     query_prefix: str = ""
     passage_prefix: str = ""
     dims: tuple[int, ...] = ()

@@ -4,10 +4,11 @@ import argparse
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import NoReturn
 
-from drama_app.errors import DramaError, Interrupted, UsageError
+from drama_app.errors import DramaError, Interrupted, TrainingError, UsageError
 from drama_app.output import clean_for_terminal
 from trainer.commands import VERBS, whole_recipe
 from trainer.narration import show_progress
@@ -48,12 +49,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ.setdefault("TQDM_DISABLE", "1")  # bars of transformers: a line for each per cent in a log
     logging.captureWarnings(True)  # what a library warns of tells a person nothing to act on
     try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader has what it wanted. Python would complain when it flushes at exit: give it somewhere to flush to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
         options = _make_parser().parse_args(arguments)
         return int(options.run(options))
     except KeyboardInterrupt:
         return _tell(Interrupted("stopped"))
     except DramaError as error:
         return _tell(error)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        return _tell(TrainingError(f"{error.filename}: {error.strerror}" if error.filename else str(error)))
+    except Exception as error:
+        # What to report: the last line alone tells nobody where it was.
+        sys.stderr.write(clean_for_terminal(traceback.format_exc(), lines=True))
+        return _tell(TrainingError(f"something went wrong that should not have: {type(error).__name__}: {error}"))
 
 
 def _tell(error: DramaError) -> int:

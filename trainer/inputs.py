@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from drama_app.embed import Encoder
     from trainer.augment.llm import Generator
 
+NAMED = ("llm", "retriever")
+"""Backbones that are no path: the local LLM, the present retriever."""
+
 
 def open_present(run: RunFolder) -> "Encoder":
     """The present retriever."""

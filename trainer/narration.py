@@ -1,6 +1,7 @@
 """What a verb tells while it works: sentences and one changing line, on stderr. Results are for stdout."""
 
 import json
+import os
 import shutil
 import sys
 import time
@@ -43,6 +44,18 @@ class Narrator:
         elif time.monotonic() - self._told > _QUIET:
             self._told = time.monotonic()
             say(f"{self._stage}: {text}")
+
+
+def check_place(path: Path) -> None:
+    """See that a file can be written, before the hours whose result goes there.
+
+    Raises:
+        UsageError: It cannot.
+    """
+    folder = path.parent
+    if path.is_dir() or not folder.is_dir() or not os.access(path if path.exists() else folder, os.W_OK):
+        why = "is a folder" if path.is_dir() else "there is no such folder, or it may not be written"
+        raise UsageError(f"{path}: cannot be written ({why})")
 
 
 def write_json(path: Path, content: object) -> None:

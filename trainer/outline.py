@@ -4,6 +4,7 @@ It reads headers, not weights, wherever the header tells.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from trainer.recipe import Recipe
 _FAMILIES = ("llama", "qwen3", "gemma3")
 
 
-def read_outline(source: str, *, weights: Path | None = None) -> NetworkConfig | None:
-    """The shape of a network; None for a name on the hub, which is fetched later.
+def read_outline(source: str, *, weights: Path | None = None) -> NetworkConfig:
+    """The shape of a network, be it on the hub.
 
     Raises:
         RetrieverError: There is nothing, or nothing that the trainer computes.
@@ -26,20 +27,37 @@ def read_outline(source: str, *, weights: Path | None = None) -> NetworkConfig |
     if path.is_file():
         return _read_gguf(path)
     if not path.is_dir():
-        if source.count("/") == 1 and not source.startswith((".", "/", "~")):
-            return None
-        raise RetrieverError(f"{source}: no such file or folder")
+        # A path that is mistyped looks like a name on the hub; its folder is there, or its ending tells.
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or path.parent.is_dir() or path.suffix == ".gguf":
+            raise RetrieverError(f"{source}: no such file or folder")
+        return _read_config(_fetch_config(source))
     config = path / "config.json"
     if config.is_file() and not (path / DESCRIPTION).is_file() and not (path / "checkpoint.json").is_file():
-        from trainer.translate import translate_config
-
-        try:
-            return translate_config(json.loads(config.read_text(encoding="utf-8")))
-        except (OSError, ValueError, KeyError) as error:
-            raise RetrieverError(f"{config}: cannot be read ({error})") from error
+        return _read_config(config)
     from trainer.backbone import load_backbone
 
     return load_backbone(source, weights=weights).config
+
+
+def _read_config(path: Path) -> NetworkConfig:
+    from trainer.translate import translate_config
+
+    try:
+        return translate_config(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError) as error:
+        raise RetrieverError(f"{path}: cannot be read ({error})") from error
+
+
+def _fetch_config(name: str) -> Path:
+    """The configuration of a model on the hub, from its local copy or fetched: now, not after hours of other stages."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        return Path(hf_hub_download(name, "config.json"))
+    except Exception as error:  # the library's errors and those of its transport share no base
+        raise RetrieverError(
+            f"{name}: no such folder here, and it could not be fetched ({str(error)[:200]})"
+        ) from error
 
 
 def _read_gguf(path: Path) -> NetworkConfig:

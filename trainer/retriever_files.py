@@ -17,9 +17,10 @@ from typing import Any
 
 from drama_app.errors import UsageError
 from drama_app.retriever import DESCRIPTION, MODEL, SCHEMA, TOKENIZER
-from trainer.backbone import CONFIG, Backbone
+from trainer.backbone import Backbone
 from trainer.card import write_card
 from trainer.checkpoint import TABLE, WEIGHTS
+from trainer.model_files import CONFIG
 from trainer.network import describe_config
 from trainer.onnx_graph import Precision
 from trainer.onnx_networks import Loudness, write_graph
@@ -49,7 +50,7 @@ class Label:
     licence: str = ""
     """Its name."""
     licence_text: str = ""
-    """What `LICENSE` is to hold."""
+    """What `LICENSE` is to hold; "" is that of the backbone."""
 
 
 def check_place(folder: Path) -> None:
@@ -165,8 +166,8 @@ def write_papers(
         "NOTICE": "\n\n".join([f"{label.name} {label.version}, made from {backbone.origin.name}.", *notices]) + "\n",
         DESCRIPTION: json.dumps(described, indent=1, ensure_ascii=False),
     }
-    if label.licence_text:
-        files = {"LICENSE": label.licence_text} | files
+    if text := label.licence_text or backbone.origin.licence_text:
+        files = {"LICENSE": text} | files
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
 

@@ -3,15 +3,18 @@
 The work itself is `trainer.train`'s. Called again after a crash it goes on.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from trainer.augment.ledger import format_time
 from trainer.inputs import name_source, open_present, read_evaluation
-from trainer.records import TrainingGroup, make_key, read_records
+from trainer.records import TrainingGroup, iterate_lines, make_key, read_records
 from trainer.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -25,6 +28,10 @@ if TYPE_CHECKING:
     from trainer.train.rows import WholeNetwork
     from trainer.train.run import Progress
 
+_WAIT = timedelta(days=2)
+_LAST = 20
+"""Steps that speak for the end: one alone may be off by a fifth."""
+
 Report = Callable[[str], None]
 Figures = dict[str, Any]
 
@@ -35,9 +42,11 @@ def train(run: RunFolder, report: Report) -> Figures:
 
     from trainer.backbone import load_backbone
     from trainer.train.data import load_data
+    from trainer.train.run import HISTORY
     from trainer.train.run import train as train_network
 
-    with PartialState().main_process_first():
+    # The first process may read texts for hours while the others wait; torch's own limit is 10 or 30 minutes.
+    with PartialState(timeout=_WAIT).main_process_first():
         _remove_other_training(run, report)
     backbone = load_backbone(run.backbone)
     recipe = replace(
@@ -55,19 +64,13 @@ def train(run: RunFolder, report: Report) -> Figures:
         backbone.origin, query_prefix=recipe.query_prefix, passage_prefix=recipe.passage_prefix,
         dims=recipe.widths or (network.config.dim,), max_tokens=min(512, network.config.max_tokens),
     )  # fmt: skip
-    last: list[Progress] = []
-
-    def tell(progress: "Progress") -> None:
-        last[:] = [progress]
-        report(describe_progress(progress))
-
     checkpoint = train_network(
         network, data, recipe, run.training, tokenizer=backbone.tokenizer, origin=origin, whole=_open_whole(run),
-        report=tell,
+        report=lambda progress: report(describe_progress(progress)),
     )  # fmt: skip
     parameters = sum(each.numel() for each in network.parameters())
     figures = {"steps": checkpoint.step, "parameters": parameters} | _find_start(run)
-    return figures | (_summarise(last[0]) if last else {})
+    return figures | _summarise(run.training / HISTORY)
 
 
 def _start_network(
@@ -121,11 +124,18 @@ def _find_start(run: RunFolder) -> Figures:
     return {} if cosine is None else {"cosine_at_start": cosine}
 
 
-def _summarise(progress: "Progress") -> Figures:
-    """Loss, speed and memory at the end."""
+def _summarise(history: Path) -> Figures:
+    """Loss, speed and memory of the last steps, whoever took them: a call may find all steps taken."""
+    rows = [json.loads(line) for _, line in iterate_lines(history)][-_LAST:] if history.is_file() else []
+    if not rows:
+        return {}
+
+    def take_median(key: str) -> float:
+        return float(median(row[key] for row in rows))
+
     return {
-        "loss": round(progress.loss, 4), "tokens_per_second": round(progress.tokens_per_second),
-        "gemm_share": round(progress.gemm_share, 3), "memory": progress.memory,
+        "loss": round(take_median("loss"), 4), "tokens_per_second": round(take_median("tokens_per_second")),
+        "gemm_share": round(take_median("gemm_share"), 3), "memory": max(row["memory"] for row in rows),
     }  # fmt: skip
 
 

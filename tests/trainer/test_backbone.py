@@ -103,6 +103,32 @@ def test_earlier_runs(tmp_path: Path) -> None:
         assert again.origin == first.origin
         assert again.config == first.config
         assert again.tokenizer.parent == place_step(run, 3)
+    # The folder of a whole run: what it would start from, its last step, what it ended with.
+    for place in (
+        tmp_path / "r" / "backbone",
+        place_step(tmp_path / "r" / "train", 5),
+        tmp_path / "r" / "train" / "final",
+    ):
+        save_checkpoint(place, first.network, tokenizer=first.tokenizer, origin=first.origin, step=5)
+        assert load_backbone(tmp_path / "r").tokenizer.parent == place
+
+
+def test_an_embedders_own_description_counts(tmp_path: Path) -> None:
+    """Its prompts become prefixes, its licence comes along, and another pooling than the mean is refused."""
+    folder = tmp_path / "home-of-e5-fans" / "bge-like"
+    make_folder(folder, "Bert", pad_token_id=0)
+    assert load_backbone(folder).origin.query_prefix == ""  # the path above it says nothing
+    assert load_backbone(folder).origin.name == "bge-like"
+    (folder / "LICENSE").write_text("Free.")
+    described = folder / "config_sentence_transformers.json"
+    described.write_text(json.dumps({"prompts": {"query": "ask: ", "document": "text: "}}))
+    origin = load_backbone(folder).origin
+    assert (origin.query_prefix, origin.passage_prefix, origin.licence_text) == ("ask: ", "text: ", "Free.")
+    (folder / "1_Pooling").mkdir()
+    pooling = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    with pytest.raises(RetrieverError, match="pools cls_token"):
+        load_backbone(folder)
 
 
 def write_gguf(path: Path) -> None:

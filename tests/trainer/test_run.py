@@ -59,7 +59,14 @@ def test_another_recipe_does_not_go_on(world, tmp_path):
     """A folder that holds a run of another recipe is refused."""
     train_world(world, tmp_path / "run", stop_at=1)
     with pytest.raises(UsageError, match="another recipe"):
-        train_world(world, tmp_path / "run", replace(RECIPE, learning_rate=1e-4))
+        train_world(world, tmp_path / "run", replace(RECIPE, temperature=0.2))
+
+
+def test_a_lost_run_goes_on_more_slowly(world, tmp_path):
+    """What the guard advises can be done: another rate, warm-up or deadline does not make it another run."""
+    train_world(world, tmp_path / "run", stop_at=1)
+    slower = replace(RECIPE, learning_rate=RECIPE.learning_rate / 2, warmup=3, must_learn_by=0)
+    assert train_world(world, tmp_path / "run", slower, stop_at=2).step == 2
 
 
 def test_a_checkpoint_from_before_a_key_goes_on(world, tmp_path):
@@ -77,7 +84,7 @@ def test_a_checkpoint_from_before_a_key_goes_on(world, tmp_path):
     refuse_other(out, RECIPE)
     assert train_world(world, out).step == RECIPE.steps
     with pytest.raises(UsageError, match="another recipe"):
-        refuse_other(out, replace(RECIPE, learning_rate=1.0))
+        refuse_other(out, replace(RECIPE, temperature=0.2))
 
 
 def test_it_learns_which_passage_answers(world, tmp_path):

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import shutil
 import threading
@@ -16,8 +17,9 @@ from drama_app.retriever import open_retriever_folder
 from tests.trainer.tiny_gguf import make_tiny_gguf
 from trainer.cli import main
 from trainer.narration import show_progress
-from trainer.recipe import PruneRecipe
-from trainer.run_folder import STAGES, RunFolder
+from trainer.plan import make_plan
+from trainer.recipe import PruneRecipe, read_recipe
+from trainer.run_folder import STAGES, Inputs, RunFolder
 
 PLACES = ("Avaria", "Belmont", "Corvina", "Dunmore", "Eldoria", "Fernhill", "Granada", "Holmgard", "Istria", "Jutland")
 THINGS = ("lighthouse", "vineyard", "observatory", "shipyard", "monastery", "aqueduct", "brewery", "glassworks")
@@ -148,6 +150,7 @@ def test_one_stage_runs_again_alone(finished, tmp_path, capsys):
     run = RunFolder.open(finished)
     shutil.copytree(run.path, copy)
     trained = (copy / "train" / "final" / "complete.json").stat().st_mtime_ns
+    history = (copy / "train" / "history.jsonl").read_bytes()
     assert main(["mine", str(copy)]) == 0
     assert set(RunFolder.open(copy).done) == {"corpus", "augment", "mine"}
     assert main(["export", str(copy / "train" / "nothing"), "--out", str(tmp_path / "out")]) == 2
@@ -156,7 +159,8 @@ def test_one_stage_runs_again_alone(finished, tmp_path, capsys):
     assert "drama-train prune" in capsys.readouterr().err
     # What is mined again from the same queries is the same, so that the training is still its own.
     assert main(["prune", str(copy)]) == main(["train", str(copy)]) == 0
-    assert RunFolder.open(copy).done["train"].get("loss") is None
+    assert (copy / "train" / "history.jsonl").read_bytes() == history
+    assert RunFolder.open(copy).done["train"]["loss"] == run.done["train"]["loss"] > 0
     lines = (copy / "groups.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     (copy / "groups.jsonl").write_text("".join(lines[:-1]), encoding="utf-8")
     assert main(["train", str(copy)]) == 0
@@ -268,6 +272,8 @@ def _write_odd_files(folder: Path, gguf: Path) -> None:
     (folder / "latin.txt").write_bytes("Größe".encode("latin-1"))
     for name in ("rows.jsonl", "tables/rows.jsonl"):
         (folder / name).write_text('\n{"body": "a"}\n', encoding="utf-8")
+    (folder / "sets" / "one").mkdir(parents=True)
+    (folder / "sets" / "one" / "queries.jsonl").write_text('{"_id": "q", "text": "what"}\n', encoding="utf-8")
     (folder / "blank.jsonl").write_text("\n\n", encoding="utf-8")
     (folder / "cut.gguf").write_bytes(gguf.read_bytes()[:20_000])
     (folder / "bert.gguf").write_bytes(gguf.read_bytes().replace(b"llama", b"bert\0", 1).replace(b"llama", b"bert\0"))
@@ -292,6 +298,9 @@ def _write_odd_files(folder: Path, gguf: Path) -> None:
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--recipe", "cpu"], "layers"),
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--sets", "{empty}"], "no test set"),
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--backbone", "{corpus}"], "neither"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--backbone", "models/gemm.gguf"], "no such file"),
+        (["--local-llm", "{odd}/papers", "--corpus", "{corpus}", "--backbone", "retriever"], "no config.json"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--sets", "{odd}/sets"], "test.tsv"),
         (["--local-llm", "{gguf}", "--corpus", "index"], "drama-app index"),
         (["--local-llm", "{gguf}", "--corpus", "{odd}/papers"], "--corpus index"),
         (["--local-llm", "{gguf}", "--corpus", "{odd}/papers/one.pdf"], "--corpus index"),
@@ -338,6 +347,22 @@ def test_the_plan_comes_before_any_work(corpus, gguf, tiny, tmp_path, capsys):
     assert [line.split()[0] for line in lines] == [*STAGES[:-1], "together"]
     assert "160 passages" in lines[0]
     assert not (tmp_path / "run").exists()
+
+
+def test_the_plan_counts_what_a_teacher_reads(corpus, gguf, tmp_path, capsys):
+    """Crops, which a teacher reads one by one, make its training longer."""
+    seconds = []
+    for crops in (0, 200):
+        recipe = tmp_path / f"{crops}.toml"
+        recipe.write_text(
+            f'backbone = "retriever"\n[augment]\nkinds = ["crop"]\ncrops = {crops}\n[mine]\ndepth = 0\n'
+            '[prune]\nmethod = "none"\n[train]\nsteps = 1\nbatch = 1\nembedding_weight = 1.0\n',
+            encoding="utf-8",
+        )
+        folder = RunFolder(tmp_path / "run", read_recipe(recipe), Inputs(corpus=(str(corpus),)))
+        plan = make_plan(folder, None, measure=lambda: 1e11)
+        seconds.append(next(each.seconds for each in plan.stages if each.name == "train"))
+    assert seconds[1] - seconds[0] == pytest.approx(160 / 60 / (os.cpu_count() or 1))
 
 
 def test_half_needs_no_llm_and_no_language_model_in_its_plan(corpus, tmp_path, capsys):

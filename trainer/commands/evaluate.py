@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.narration import Narrator, say, show_progress, write_json
+from trainer.narration import Narrator, check_place, say, show_progress, write_json
 from trainer.options import positive
 
 if TYPE_CHECKING:
@@ -46,18 +46,22 @@ def run(options: argparse.Namespace) -> int:
     """Run the verb; returns the exit code."""
     from trainer.compare import evaluate_contestants, evaluation_json
     from trainer.evaluate import MODES, find_sets
+    from trainer.input_checks import check_sets
     from trainer.tables import format_tables
 
     say(f"{len(find_sets(options.sets))} test sets")  # before minutes go by
+    check_sets(options.sets)
+    if options.json:
+        check_place(options.json)
     contestants = _open_contestants(options)
     evaluation = evaluate_contestants(
         contestants, options.sets, modes=tuple(mode for mode in MODES if not options.mode or mode in options.mode),
         limit_queries=options.limit_queries, report=Narrator(NAME),
     )  # fmt: skip
     show_progress("")
+    sys.stdout.write(format_tables(evaluation))
     if options.json:
         write_json(options.json, evaluation_json(evaluation))
-    sys.stdout.write(format_tables(evaluation))
     return 0
 
 

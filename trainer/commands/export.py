@@ -196,11 +196,9 @@ def _make_label(options: argparse.Namespace, own: "RunFolder | None", backbone: 
         before = open_retriever_folder(folder)
         name, version, languages = before.name, before.version, before.languages_counted
         default, max_tokens = before.default_dim if not options.widths else 0, before.max_tokens
-    text = next((path for path in sorted(folder.glob("LICENSE*")) if path.is_file()), None) if folder.is_dir() else None
     return Label(
         name=options.name or make_name(name),
         version=options.version or version, languages=languages, default_dim=default, max_tokens=max_tokens,
-        licence_text=text.read_text(encoding="utf-8", errors="replace") if text else "",
         made=summarise_stages(own.done) if own else {"exported from": options.source},
     )  # fmt: skip
 

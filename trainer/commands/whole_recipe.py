@@ -16,6 +16,7 @@ from typing import Any
 
 from drama_app.errors import Interrupted, TrainingError, UsageError
 from trainer.assets import find_assets
+from trainer.inputs import NAMED
 from trainer.narration import Narrator, say, show_progress
 from trainer.options import positive
 from trainer.recipe import Recipe, read_recipe
@@ -57,7 +58,7 @@ def declare_inputs(parser: argparse.ArgumentParser) -> None:
     add("--retriever", metavar="FOLDER", help="the present retriever, which mines, teaches and is compared with; "
         "default: the one that is shipped")  # fmt: skip
     add = parser.add_argument_group("recipe").add_argument
-    add("--recipe", metavar="NAME", help=f"tiny, cpu, adapt, gpu, or a TOML file; default: {_DEFAULT}")
+    add("--recipe", metavar="NAME", help=f"tiny, cpu, adapt, half, gpu, or a TOML file; default: {_DEFAULT}")
     add("--steps", type=positive, metavar="N", help="training steps, in place of the recipe's")
     add("--queries", type=positive, metavar="N", help="queries to generate, in place of the recipe's")
     add("--seed", type=int, metavar="N", help="default: 0")
@@ -71,7 +72,8 @@ def run(options: argparse.Namespace) -> int:
     _refuse_processes()
     folder = _find_run(options)
     show_progress("looking at what is given ...")
-    from trainer.plan import check, make_plan
+    from trainer.input_checks import check
+    from trainer.plan import make_plan
 
     config = check(folder)
     plan = make_plan(folder, config, measure=_measure_rate)
@@ -100,7 +102,7 @@ def run_alone(options: argparse.Namespace) -> int:
     for needed in _NEEDS[options.verb]:
         if needed not in folder.done:
             raise UsageError(f"{folder.path}: '{needed}' comes first: drama-train {needed} {folder.path}")
-    from trainer.plan import check
+    from trainer.input_checks import check
 
     check(folder)
     with _at_work(folder):
@@ -171,7 +173,8 @@ def _find_run(options: argparse.Namespace) -> RunFolder:
     """The run that the options name, begun or not: nothing is written yet."""
     if options.resume:
         folder = RunFolder.open(options.out)
-        named = any(getattr(options, name) not in (None, False) for name in _OF_RECIPE)
+        # A seed of 0 is one; 0 == False.
+        named = any(not (getattr(options, name) is None or getattr(options, name) is False) for name in _OF_RECIPE)
         if named and _read_recipe(options) != folder.recipe:
             raise UsageError(f"{options.out}: this run has its recipe; begin another folder for another recipe")
         inputs = _read_inputs(options, folder.inputs)
@@ -192,9 +195,12 @@ def _read_inputs(options: argparse.Namespace, before: Inputs) -> Inputs:
     for key in _PATHS:
         if value := getattr(options, key):
             changes[key] = _resolve(value)
-    for key in ("llm_url", "llm_model", "backbone"):
+    for key in ("llm_url", "llm_model"):
         if value := getattr(options, key):
             changes[key] = value
+    if options.backbone:
+        is_path = options.backbone not in NAMED and Path(options.backbone).expanduser().exists()
+        changes["backbone"] = _resolve(options.backbone) if is_path else options.backbone
     for key in ("corpus", "pairs"):
         if values := getattr(options, key):
             changes[key] = tuple(each if each == OWN_INDEX else _resolve(each) for each in values)

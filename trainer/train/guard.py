@@ -28,8 +28,8 @@ class Watch:
         if loss - loss != 0 or norm - norm != 0:
             raise TrainingError(
                 f"step {step}: the {'loss' if loss - loss != 0 else 'gradient'} is no number any more; nothing of this "
-                "step was kept. Lower 'learning_rate' or raise 'warmup', then run again: it goes on from the last "
-                "checkpoint"
+                "step was kept. Lower 'learning_rate' or raise 'warmup' in the run's recipe.toml, then run again: it "
+                "goes on from the last checkpoint"
             )
         if len(self._first) < self._window:
             self._first.append(loss)
@@ -39,8 +39,8 @@ class Watch:
             if now >= before:
                 raise TrainingError(
                     f"step {step}: the loss does not fall (mean of {self._window} steps: {before:.3f} at the start, "
-                    f"{now:.3f} now). Look at the data and at 'learning_rate'; 'must_learn_by = 0' trains on all the "
-                    "same"
+                    f"{now:.3f} now). Look at the data and at 'learning_rate'; 'must_learn_by = 0' in the run's "
+                    "recipe.toml trains on all the same"
                 )
 
     def save(self) -> dict[str, Any]:

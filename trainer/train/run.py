@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from drama_app.errors import UsageError
 from trainer.checkpoint import (
+    FINAL,
     TABLE,
     WEIGHTS,
     Checkpoint,
@@ -42,9 +43,11 @@ from trainer.train.rate import count_flops, measure_gemm, measure_memory, synchr
 from trainer.train.rows import WholeNetwork
 from trainer.train.step import Passes, Workers, accumulate_gradients
 
-HISTORY, FINAL = "history.jsonl", "final"
+HISTORY = "history.jsonl"
 _SMOOTHING = 0.9
 """Share of what is shown of a rate that comes from the steps before."""
+_MAY_CHANGE = ("learning_rate", "warmup", "clip", "must_learn_by")
+"""What a run that was stopped because it is lost may go on with."""
 _MEASURED = 64
 """Passages on which it is measured how far a teacher's token rows lie apart."""
 
@@ -262,7 +265,9 @@ def refuse_other(out: Path, recipe: TrainRecipe) -> None:
     """
     latest = find_latest(out)
     # A key that is newer than the checkpoint had its default.
-    if latest and describe(TrainRecipe()) | latest.recipe.get("train", {"steps": 0}) != describe(recipe):
+    before = describe(TrainRecipe()) | latest.recipe.get("train", {"steps": 0}) if latest else {}
+    free = {name: describe(recipe)[name] for name in _MAY_CHANGE}
+    if latest and before | free != describe(recipe):
         raise UsageError(f"{out}: holds a run with another recipe; give another folder, or remove it to begin anew")
 
 

@@ -96,6 +96,8 @@ def teach_tokens(
         raise UsageError("[train] 'token_passes' is for an LLM's network; this one's table suits its layers already")
     if recipe.head >= network.config.hidden_size:
         raise UsageError(f"[train] 'head' = {recipe.head} leaves no room in rows of {network.config.hidden_size}")
+    if recipe.head > taught.shape[1]:
+        raise UsageError(f"[train] 'head' = {recipe.head}, but the teacher's vectors have {taught.shape[1]} columns")
     changed = change_network(network, output_size=recipe.head)
     assert isinstance(changed, Encoder)
     key = make_key({name: getattr(recipe, name) for name in _MADE_BY})
