@@ -36,6 +36,10 @@ _NAMES = """
 CREATE TABLE IF NOT EXISTS names (  -- of the files that hold a document, folded; also of some that held it once
     document INTEGER NOT NULL, name TEXT NOT NULL, PRIMARY KEY (document, name)) WITHOUT ROWID;
 """  # made where it is missing: indexes of this version without it are about
+_PAGES = """
+CREATE TABLE IF NOT EXISTS pages (  -- where each page of a document starts, as 32-bit offsets, smallest byte first
+    document INTEGER PRIMARY KEY, starts BLOB NOT NULL);
+"""  # the same
 
 
 IN_MEMORY = ":memory:"
@@ -64,6 +68,7 @@ class Database:
                 self._connection.executescript(_SCHEMA + f"PRAGMA user_version={SCHEMA_VERSION};")
             if version in (0, SCHEMA_VERSION):
                 self._connection.execute(_NAMES)
+                self._connection.execute(_PAGES)
         except sqlite3.OperationalError as error:  # no disk space, no permission, busy: nothing that a purge would mend
             raise IndexDamagedError(f"the manifest {path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:

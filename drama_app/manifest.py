@@ -10,6 +10,7 @@ A document is visible only when `complete` is set, which happens after its passa
 """
 
 import os
+import struct
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -257,9 +258,14 @@ class Manifest(Database):
         rows = self._rows("SELECT title FROM documents WHERE id = ?", (number,))
         return str(rows[0][0]) if rows else ""
 
-    def finish_document(self, number: int, *, kind: str, title: str, notes: Sequence[str], passages: int) -> None:
-        """Makes a document visible: its passages are all stored."""
+    def finish_document(
+        self, number: int, *, kind: str, title: str, notes: Sequence[str], passages: int, pages: Sequence[int] = ()
+    ) -> None:
+        """Makes a document visible: its passages are all stored. `pages` are the offsets where its pages start."""
         with self.transaction():
+            if pages:
+                starts = struct.pack(f"<{len(pages)}I", *pages)
+                self._connection.execute("INSERT OR REPLACE INTO pages VALUES (?, ?)", (number, starts))
             self._connection.execute(
                 "UPDATE documents SET kind = ?, title = ?, notes = ?, passages = ?, complete = 1 WHERE id = ?",
                 (kind, make_storable(title), make_storable("\n".join(notes)), passages, number),
@@ -271,6 +277,14 @@ class Manifest(Database):
         for chunk in _chunks(numbers):
             for row in self._rows(f"SELECT * FROM documents WHERE complete = 1 AND id IN ({marks(chunk)})", chunk):
                 found[row[0]] = _document(row)
+        return found
+
+    def page_starts(self, numbers: Sequence[int]) -> dict[int, tuple[int, ...]]:
+        """Where the pages of some documents start, as offsets into their texts; only of those with pages."""
+        found = {}
+        for chunk in _chunks(numbers):
+            for number, starts in self._rows(f"SELECT * FROM pages WHERE document IN ({marks(chunk)})", chunk):
+                found[number] = struct.unpack(f"<{len(starts) // 4}I", starts)
         return found
 
     def visible(self) -> dict[int, int]:
@@ -303,6 +317,7 @@ class Manifest(Database):
             values = [(number,) for number in numbers]
             self._connection.executemany("DELETE FROM documents WHERE id = ?", values)
             self._connection.executemany("DELETE FROM names WHERE document = ?", values)
+            self._connection.executemany("DELETE FROM pages WHERE document = ?", values)
 
     def matching(self, filters: Filters) -> set[int] | None:
         """The visible documents with at least one file that meets the filters; None if all do.

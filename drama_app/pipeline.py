@@ -297,8 +297,9 @@ class Pipeline:
         with self._settle_lock, self._manifest.transaction():
             jobs = self._close(job)
             self._manifest.finish_document(
-                job.number, kind=job.document.kind, title=title, notes=notes, passages=len(job.passages)
-            )
+                job.number, kind=job.document.kind, title=title, notes=notes, passages=len(job.passages),
+                pages=job.document.pages,
+            )  # fmt: skip
             self._manifest.put_files([self._row(each, job.number) for each in jobs])
         for each in jobs:
             self._count(each.found)

@@ -3,7 +3,8 @@
 Offsets count Python characters (code points) and refer to `Document.text`.
 """
 
-from dataclasses import dataclass, field
+from bisect import bisect_right
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -97,6 +98,7 @@ class PassageHit:
 
     ordinal: int
     page: int | None
+    """Of the best sentence if there is one, else of the start; so is the line."""
     line: int | None
     start: int
     end: int
@@ -110,6 +112,18 @@ class PassageHit:
     up to a millisecond; `Library.mark_sentences` and `highlight.mark_words` mark the others."""
     sentence: tuple[int, int] | None = None
     """The best sentence, as offsets into `text`."""
+    page_starts: tuple[int, ...] = ()
+    """Where its later pages start, as offsets into `text`."""
+
+    def choose(self, sentence: tuple[int, int] | None) -> "PassageHit":
+        """The same with this best sentence, and the page and line where that stands."""
+        before, now = (span[0] if span else 0 for span in (self.sentence, sentence))
+        pages = bisect_right(self.page_starts, now) - bisect_right(self.page_starts, before)
+        lines = self.text.count("\n", 0, now) - self.text.count("\n", 0, before)
+        return replace(
+            self, sentence=sentence, page=None if self.page is None else self.page + pages,
+            line=None if self.line is None else self.line + lines,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

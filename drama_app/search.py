@@ -4,7 +4,9 @@ Owns the order of these steps and the look-ups between them, those by file name 
 candidates the store's, the marks `highlight`'s. It changes nothing in the index.
 """
 
+import sys
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -116,7 +118,7 @@ class Searcher:
         if row is None or row.document is None:
             raise UsageError(f"{path} is not in the index: `drama-app index` it first")
         stored = self._open_newest().document_passages(row.document)
-        own = [each for each in stored if page in (None, each.passage.page)]
+        own = _find_page(stored, page, self._manifest.page_starts([row.document]).get(row.document, ()))
         vectors = [each.vector for each in own if each.vector is not None]
         if not vectors:
             raise UsageError(f"{path} has no text on page {page}" if page else f"{path} has no text")
@@ -147,7 +149,7 @@ class Searcher:
         best = self._choose_sentences(results.query, [(p, span, wanted[p].text) for p, span in spans[:SENTENCES]])
         for place, span in best.items():
             first, *others = hits[place].passages
-            hits[place] = replace(hits[place], passages=(replace(first, sentence=span), *others))
+            hits[place] = replace(hits[place], passages=(first.choose(span), *others))
         return replace(results, hits=tuple(hits))
 
     def _choose_sentences(
@@ -254,7 +256,10 @@ class Searcher:
             self._choose(groups[start : start + 2 * limit], visible, limit, filters, chosen, words)
         keys = [item.key for each, _, _ in chosen.values() for item in each.passages]
         known = {stored.key: stored for stored in self._store().passages(keys)}
-        return [_hit(query, each, row, places, known) for each, row, places in chosen.values()]
+        pages = self._manifest.page_starts([each.document for each, _, _ in chosen.values()])
+        return [
+            _hit(query, each, row, places, known, pages.get(each.document, ())) for each, row, places in chosen.values()
+        ]
 
     def _choose(
         self,
@@ -277,8 +282,11 @@ class Searcher:
                 chosen[row.hash] = (each, row, places)
 
 
-def _hit(query: str, group: "Group", row: DocumentRow, places: list[FileRow], known: "dict[Key, StoredPassage]") -> Hit:
-    found = [_passage_hit(item, known[item.key].passage) for item in group.passages if item.key in known]
+def _hit(
+    query: str, group: "Group", row: DocumentRow, places: list[FileRow], known: "dict[Key, StoredPassage]",
+    pages: tuple[int, ...],
+) -> Hit:  # fmt: skip
+    found = [_passage_hit(item, known[item.key].passage, pages) for item in group.passages if item.key in known]
     return Hit(
         path=places[0].path,
         copies=tuple(place.path for place in places[1:]),
@@ -292,10 +300,11 @@ def _hit(query: str, group: "Group", row: DocumentRow, places: list[FileRow], kn
 
 def _mark(query: str, passage: PassageHit) -> PassageHit:
     """The passage with words and sentence marked."""
-    return replace(passage, marks=mark_words(query, passage.text), sentence=best_sentence(query, passage.text))
+    return replace(passage, marks=mark_words(query, passage.text)).choose(best_sentence(query, passage.text))
 
 
-def _passage_hit(item: "Fused", passage: Passage) -> PassageHit:
+def _passage_hit(item: "Fused", passage: Passage, pages: tuple[int, ...]) -> PassageHit:
+    later = slice(bisect_right(pages, passage.start), bisect_left(pages, passage.end))
     return PassageHit(
         ordinal=passage.ordinal,
         page=passage.page,
@@ -307,7 +316,20 @@ def _passage_hit(item: "Fused", passage: Passage) -> PassageHit:
         text=passage.text,
         score=item.score,
         scores=item.scores,
+        page_starts=tuple(start - passage.start for start in pages[later]),
     )
+
+
+def _find_page(stored: "Sequence[StoredPassage]", page: int | None, starts: tuple[int, ...]) -> "list[StoredPassage]":
+    """The passages that stand on a page, or all; by where they start alone in an index from before pages were kept."""
+    if page is None:
+        return list(stored)
+    if not starts:
+        return [each for each in stored if each.passage.page == page]
+    if not 0 < page <= len(starts):
+        return []
+    first, last = starts[page - 1], starts[page] if page < len(starts) else sys.maxsize
+    return [each for each in stored if each.passage.start < last and each.passage.end > first]
 
 
 def _cosines(found: _Found) -> "dict[Key, float] | None":

@@ -89,6 +89,10 @@ def _cut_any(text: str, start: int, end: int, width: int) -> Iterator[tuple[int,
             yield start, _trim(text, start, cut)
             start = border = cut
             used = cell_len(text[cut:first])
+            if used + size > width:  # what may not begin a line stood alone behind a full one
+                if not text[start:first].isspace():
+                    yield start, _trim(text, start, first)
+                start, border, used = first, first, 0
         used += size
         before = text[last - 1]
     yield start, _trim(text, start, end)

@@ -10,8 +10,10 @@ import pytest
 
 from drama_app import search
 from drama_app.config import Settings
+from drama_app.errors import UsageError
 from drama_app.library import Library
 from drama_app.records import Passage
+from tests.app.test_extract_pdf import make_writer
 
 
 @pytest.fixture
@@ -71,3 +73,35 @@ def test_the_same_search_twice_is_the_same(library: Library) -> None:
 
     assert first.hits == second.hits
     assert first.hits[0].passages[0].text.startswith("bees dance")
+
+
+def test_a_hit_tells_where_its_sentence_stands(library: Library, tmp_path: Path) -> None:
+    """Page and line are those of the best sentence, though its passage began before; so is a page's own likeness."""
+    folder = tmp_path / "files"
+    pages = [
+        ["The first page tells of badgers."],
+        ["The second one of walnuts."],
+        ["The third page is about kestrels."],
+    ]
+    with (folder / "book.pdf").open("wb") as stream:
+        make_writer(pages).write(stream)
+    (folder / "notes.txt").write_text("Buy milk.\nCall the plumber.\nThe gazebo needs paint.\n")
+    library.sync()
+
+    places = [
+        (hit.passages[0].page, hit.passages[0].line)
+        for hit in (
+            library.search(word, mode="keywords").hits[0] for word in ("badgers", "walnuts", "kestrels", "gazebo")
+        )
+    ]
+    assert places == [(1, None), (2, None), (3, None), (None, 3)]
+    hits = library.search("kestrels walnuts", mode="keywords")
+    assert library.mark_sentences(library.mark_sentences(hits)).hits == hits.hits
+    assert library.similar(folder / "book.pdf", page=3).hits
+    with pytest.raises(UsageError, match="no text on page 4"):
+        library.similar(folder / "book.pdf", page=4)
+    kept = library._manifest._rows("SELECT * FROM pages")
+    assert len(kept) == 1
+    (folder / "book.pdf").unlink()
+    library.sync()
+    assert library._manifest._rows("SELECT * FROM pages") == []

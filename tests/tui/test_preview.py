@@ -109,6 +109,7 @@ def test_words_stay_whole_and_closing_punctuation_does_not_begin_a_line() -> Non
     """Lines break between words; a Chinese full stop stays with its sentence."""
     text = "the quick brown fox jumps"
     assert [text[start:end] for start, end in wrap(text, 11)] == ["the quick", "brown fox", "jumps"]
+    assert [text[start:end] for text in ["a-a 。"] for start, end in wrap(text, 3)] == ["a-", "a", "。"]
     chinese = "人人自由。人"
     assert [chinese[start:end] for start, end in wrap(chinese, 8)] == ["人人自", "由。人"]
 
