@@ -22,6 +22,7 @@ from drama_app.errors import ExtractionError
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
 from drama_app.extract.nested import add_attachments
+from drama_app.extract.signatures import starts_html, strip_encoding
 from drama_app.extract.source import Source
 from drama_app.records import Document
 
@@ -35,6 +36,8 @@ MAX_NOTES = 20
 _SENDER = "0C1A001E"
 """The name alone; what the library reads has the address as well."""
 _HEADERS = ("From", "To", "Cc", "Date")
+_STUB_FACTOR = 3
+"""Plain text beside an HTML version this many times as long only says that there is one, or begins it."""
 _FLOWED = re.compile(r"(?<=[^\n ]) \n(?=[^\n> ])")
 
 
@@ -45,8 +48,8 @@ class Letter:
     subject: str = ""
     headers: list[tuple[str, str]] = field(default_factory=list)
     """(name, value) of From, To, Cc and Date, those that are there."""
-    plain: list[str] = field(default_factory=list)
-    html: list[str] = field(default_factory=list)
+    body: list[tuple[str, str]] = field(default_factory=list)
+    """("plain" or "html", text) of each part that is the message itself, in order."""
     attachments: list[tuple[str, bytes]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -96,21 +99,13 @@ def read_msg(source: Source) -> Document:
 
 def add_letter(builder: TextBuilder, source: Source, letter: Letter) -> list[str]:
     """Add a message and return notes on what of it is not searchable."""
-    from drama_app.extract.web import add_html, parse_html
-
     builder.heading(1, letter.subject)
     for name, value in letter.headers:
         builder.line(f"{name}: {value}")
-    if any(text.strip() for text in letter.plain):
-        for text in letter.plain:
-            builder.paragraph(text)
-    else:
-        for text in letter.html:
-            root = parse_html(text)
-            if root is not None:
-                body = TextBuilder()
-                add_html(body, root)
-                builder.paragraph(body.build("html").text)
+    # Some programmes send the same text plain and as HTML without saying that they are alternatives.
+    texts = (_read_html(text) if kind == "html" else text for kind, text in letter.body)
+    for text in {"".join(text.split()): text for text in texts}.values():
+        builder.paragraph(text)
     return letter.notes + add_attachments(builder, source, letter.attachments, level=2)
 
 
@@ -131,13 +126,15 @@ def _add_part(letter: Letter, part: "Message[str, str]") -> None:
     kind = part.get_content_type()
     if kind == "multipart/encrypted" or (kind == "application/pkcs7-mime" and "signed" not in str(part.get_params())):
         letter.notes.append("the message is encrypted")
-    elif kind == "multipart/alternative":
+    elif kind == "multipart/alternative" and part.is_multipart():
         _add_alternatives(letter, part)
     elif kind == "message/rfc822":
         inner = part.get_payload()
         if isinstance(inner, list) and inner and isinstance(inner[0], Message):
             name = _decode_header(inner[0].get("Subject")) or "message"
             letter.attachments.append((f"{name.replace('/', '-')}.eml", inner[0].as_bytes()))
+    elif kind.startswith("multipart/") and not part.is_multipart():
+        _add_undivided(letter, part)
     elif part.is_multipart():
         for inner_part in part.get_payload():
             if isinstance(inner_part, Message):
@@ -147,21 +144,48 @@ def _add_part(letter: Letter, part: "Message[str, str]") -> None:
 
 
 def _add_alternatives(letter: Letter, part: "Message[str, str]") -> None:
-    """Add the plain version of a message, another only where there is none."""
+    """Add one version of a message, and what is attached to any."""
     versions = []
     for inner in part.get_payload():
         if isinstance(inner, Message):
             version = Letter()
             _add_part(version, inner)
-            versions.append(version)
-    best = next((version for version in versions if any(text.strip() for text in version.plain)), None)
-    best = best or next((version for version in versions if version.html), None)
-    for version in versions:
-        letter.attachments += version.attachments
-        letter.notes += version.notes
-    if best is not None:
-        letter.plain += best.plain
-        letter.html += best.html
+            letter.attachments += version.attachments
+            letter.notes += version.notes
+            versions.append(version.body)
+    letter.body += _choose_version(versions)
+
+
+def _choose_version(versions: list[list[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """Return the plain one of several versions of a text, another where that is a mere stub beside it."""
+    best: list[tuple[str, str]] = []
+    length = 0
+    for version in sorted(versions, key=lambda version: all(kind == "html" for kind, _ in version)):
+        new_length = sum(_measure(kind, text) for kind, text in version)
+        if new_length > _STUB_FACTOR * length:
+            best, length = version, new_length
+    return best
+
+
+def _measure(kind: str, text: str) -> int:
+    """Return about how many characters of a body a person sees; far quicker than to lay it out."""
+    from lxml import etree
+
+    from drama_app.extract.web import parse_html
+
+    root = parse_html(text) if kind == "html" else None
+    if root is not None:
+        etree.strip_elements(root, "head", "script", "style", with_tail=False)
+    texts = [text] if kind == "plain" else [] if root is None else map(str, root.itertext())
+    return sum(len("".join(text.split())) for text in texts)
+
+
+def _add_undivided(letter: Letter, part: "Message[str, str]") -> None:
+    """Add the content of a multipart whose parts cannot be told apart, since it names no boundary or a wrong one."""
+    payload = part.get_payload(decode=True)
+    data = payload if isinstance(payload, bytes) else b""
+    text = _decode(data, part.get_content_charset() or "")
+    letter.body.append(("html" if starts_html(strip_encoding(data)) else "plain", text))
 
 
 def _add_leaf(letter: Letter, part: "Message[str, str]", kind: str) -> None:
@@ -174,12 +198,24 @@ def _add_leaf(letter: Letter, part: "Message[str, str]", kind: str) -> None:
         text = _decode(data, part.get_content_charset() or "")
         if kind == "text/plain" and part.get_param("format") == "flowed":
             text = _FLOWED.sub(" ", text.replace("\r\n", "\n"))
-        (letter.plain if kind == "text/plain" else letter.html).append(text)
+        letter.body.append((kind.removeprefix("text/"), text))
     elif kind.startswith("image/") and part.get("Content-ID") is not None:
         return
     elif data and not kind.startswith(("message/delivery", "application/pgp-sig", "application/pkcs7-sig")):
         suffix = "" if "." in name else mimetypes.guess_extension(kind) or ""
         letter.attachments.append((f"{name or 'part'}{suffix}", data))
+
+
+def _read_html(text: str) -> str:
+    """Return the text of an HTML body."""
+    from drama_app.extract.web import add_html, parse_html
+
+    root = parse_html(text)
+    if root is None:
+        return ""
+    body = TextBuilder()
+    add_html(body, root)
+    return body.build("html").text
 
 
 def _decode(data: bytes, charset: str) -> str:
@@ -245,8 +281,9 @@ def _convert_outlook(message: "OutlookMessage", container: Any) -> Letter:
         value = headers.get(name) or clean_line(fallbacks.get(name, ""))
         if value:
             letter.headers.append((name, value))
-    letter.plain = [_read_property(lambda: message.body, raw, "1000001E")]
-    letter.html = [_read_property(lambda: message.html_body, raw, "10130102")]
+    plain = _read_property(lambda: message.body, raw, "1000001E")
+    html = _read_property(lambda: message.html_body, raw, "10130102")
+    letter.body = _choose_version([[("plain", plain)], [("html", html)]])
     for number, attachment in enumerate(message.attachments, start=1):
         name = f"attachment {number}"
         with suppress(LookupError, UnicodeDecodeError):

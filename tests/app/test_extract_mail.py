@@ -41,6 +41,42 @@ def test_html_is_read_where_there_is_nothing_else(tmp_path: Path) -> None:
     assert "All hives must go" in text and "<" not in text.partition("Sale")[2] and "x()" not in text
 
 
+def make_multipart(kind: str, *parts: str) -> bytes:
+    """Return a message of parts that each begin with their headers."""
+    boundary = 'boundary="X"' if parts[1:] else ""
+    body = "".join(f"--X\n{part}\n" for part in parts) + "--X--\n" if boundary else parts[0]
+    return f"From: a@b.c\nSubject: x\nMIME-Version: 1.0\nContent-Type: multipart/{kind}; {boundary}\n\n{body}".encode()
+
+
+PLAIN = "Content-Type: text/plain; charset=utf-8\n\n"
+HTML = "Content-Type: text/html; charset=utf-8\n\n"
+INVOICE = f"{HTML}<p>Invoice 4711 of the ninth of May: a rotary hammer and its case, 99 euros in all, paid at once.</p>"
+
+
+@pytest.mark.parametrize(
+    ("raw", "body"),
+    [
+        (
+            make_multipart("mixed", f"{HTML}<p>Launch in May.</p>", f"{PLAIN}-- the list"),
+            "Launch in May.\n\n-- the list",
+        ),
+        (make_multipart("mixed", f"{PLAIN}Launch in May.", f"{HTML}<p>Launch <b>in</b> May.</p>"), "Launch in May."),
+        (make_multipart("alternative", f"{PLAIN}Shows no HTML.", INVOICE), "Invoice 4711"),
+        (make_multipart("alternative", f"{HTML}<p>in <b>May</b>", f"{PLAIN}in May, plainly"), "in May, plainly"),
+        (make_multipart("alternative", f"{PLAIN} ", f"{HTML}<p>in May"), "in May"),
+        (make_multipart("alternative", "The body text.\n"), "The body text."),
+        (make_multipart("mixed", "<html><body><p>The body <b>text</b>.</p></body></html>\n"), "The body text."),
+    ],
+)
+def test_every_part_of_the_body_is_read_once(tmp_path: Path, raw: bytes, body: str) -> None:
+    """HTML beside a plain footer, instead of a stub, or without a boundary is the body, and nothing comes twice."""
+    (tmp_path / "a.eml").write_bytes(raw)
+    document = extract(tmp_path / "a.eml")
+    text = document.text.removeprefix("x\n\nFrom: a@b.c\n\n")
+    assert text.startswith(body) if body == "Invoice 4711" else text == body
+    assert [heading.title for heading in document.headings] == ["x"]
+
+
 def test_wrong_charsets_are_repaired(tmp_path: Path) -> None:
     """UTF-8 sent as ASCII or Latin-1, and a subject of raw bytes, come out as they were written."""
     text = "Die Bienen fliegen über die grünen Wiesen nach Süden."
@@ -103,7 +139,9 @@ def test_encrypted_messages_say_so(tmp_path: Path) -> None:
 
 def test_a_parsed_letter_is_laid_out_whatever_its_format(tmp_path: Path) -> None:
     """What Outlook messages are turned into gives the same layout as other mail."""
-    letter = mail.Letter(subject="Offer", headers=[("From", "Ada")], html=["<p>see table</p>"], notes=["a note"])
+    letter = mail.Letter(
+        subject="Offer", headers=[("From", "Ada")], body=[("html", "<p>see table</p>")], notes=["a note"]
+    )
     builder = TextBuilder()
     notes = mail.add_letter(builder, Source(path=tmp_path, name="a.msg"), letter)
     assert builder.build("msg").text == "Offer\n\nFrom: Ada\n\nsee table"
