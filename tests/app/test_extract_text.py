@@ -190,8 +190,43 @@ def test_tsv_and_tables_without_header() -> None:
 
 
 def test_a_very_wide_row_is_bounded() -> None:
-    """A matrix of ten thousand columns does not become one endless line."""
-    assert max(map(len, read("a.csv", ",".join(["word"] * 10_000) + "\n").text.split("\n"))) <= 4_000
+    """A matrix of ten thousand columns does not become one endless line, and the row says that it is cut."""
+    document = read("a.csv", ",".join(["word"] * 10_000) + "\n")
+    assert max(map(len, document.text.split("\n"))) <= 4_000
+    assert document.notes == ("rows so wide that only prose and 4,000 characters of each are searchable: 1",)
+
+
+def test_prose_in_a_long_row_is_kept() -> None:
+    """An article in a cell is whole, and so is prose behind it; a vector between them is cut, with a note."""
+    article = "A sentence about the vault and its doors. " * 300 + "The password is zebra."
+    vector = " ".join(["0.125"] * 2_000)
+    document = read("a.csv", f'id,body,vector,end\n1,"{article}",{vector},"{article}"\n')
+    assert f"id: 1; body: {article}; vector: 0.125" in document.text
+    assert (
+        len(document.text) < 2 * len(article) + 4_100
+        and document.text.endswith(f"; end: {article}\n")
+        and len(document.notes) == 1
+    )
+    assert read("a.csv", f'id,body,end\n1,"{article}","last words"\n').text.endswith("zebra.; end: last words\n")
+    assert read("a.csv", f"id,body\n1,{article * 100}\n").text.count("zebra") == 100
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("a.tsv", "\t"), ("a.csv", ",")])
+def test_a_stray_quote_swallows_nothing(name: str, delimiter: str) -> None:
+    """A quote that is an inch mark leaves every row its line; a quoted cell of several lines stays one row."""
+    rows = [["name", "size", "note"], ["screw", '"5 inch', "ok"], ["nut", "7", '"two\nlines"']]
+    rows += [[f"bolt{index}", '"6 inch' if index == 900 else str(index), "fits"] for index in range(2_000)]
+    text = "".join(delimiter.join(row) + "\n" for row in rows)
+    document = read(name, text)
+    lines = document.text.split("\n")
+    assert lines[:4] == [
+        "name, size, note",
+        'name: screw; size: "5 inch; note: ok',
+        "name: nut; size: 7; note: two lines",
+        "",
+    ]
+    assert lines[904:906] == ['name: bolt900; size: "6 inch; note: fits', "name: bolt901; size: 901; note: fits"]
+    assert len(lines) == text.count("\n") + 1 and not document.notes
 
 
 def test_json_strings_with_key_paths() -> None:
@@ -305,6 +340,7 @@ def test_code_keeps_lines_and_shows_definitions(name: str, text: str, expected: 
         ("a.org", "* " + " :a" * 200_000),
         ("a.vcf", "BEGIN:VCARD\nFN:x\nTEL;" + "a" * 400_000 + "\nEND:VCARD"),
         ("a.csv", "1" * 400_000 + "x,2\n3,4\n"),
+        ("a.csv", 'a","c\n' * 100_000),
         ("a.json", '{"a": "' + "A" * 400_000 + ' x"}'),
         ("a.srt", "1\n00:00:01,000 --> 00:00:02,000\n" + "<v" * 20_000),
         ("a.html", "<p>" + "<b " * 20_000 + "x"),
