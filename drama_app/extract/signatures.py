@@ -23,6 +23,8 @@ _LATEX = re.compile(rb"(?:%[^\r\n]*\r?\n|\s)*\\(?:documentclass|documentstyle|be
 _NOTEBOOK = re.compile(rb'\{\s*"(?:cells|metadata|nbformat(?:_minor)?)"\s*:')
 _SCRIPT = re.compile(rb"#![ \t]*/\S*(?:bin|nix)/")
 
+_CONTROL = re.compile(rb"[\x00-\x06\x10-\x19\x1c-\x1f]")
+
 # Marks at the start of the file -> what it is. Longer marks before those that they begin with.
 _MEDIA: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "a PNG image"),
@@ -97,6 +99,11 @@ def strip_encoding(head: bytes) -> bytes:
     for mark in (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"):
         head = head.removeprefix(mark)
     return head.replace(b"\x00", b"").lstrip()
+
+
+def holds_controls(head: bytes) -> bool:
+    """True for bytes that no text without NUL holds; terminal colours, overstriking and old end marks are text."""
+    return _CONTROL.search(head) is not None
 
 
 def starts_pdf(head: bytes) -> bool:
