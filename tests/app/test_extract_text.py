@@ -289,6 +289,14 @@ def test_subtitles_read_as_text() -> None:
     assert document.text == "We went to the sea.\n\nLater."
 
 
+def test_cues_without_blank_lines_between_them_are_kept() -> None:
+    """The number of the next cue ends a cue as a blank line does, and is no part of it."""
+    times = "00:00:0{0},000 --> 00:00:0{0},900\n"
+    cues = "".join(f"{n}\n{times.format(n)}{text}\n" for n, text in ((1, "In 1999"), (2, "we saw"), (3, "12")))
+    assert read("a.srt", f"{cues}\n4\n{times.format(4)}whales.\n").text == "In 1999 we saw 12 whales."
+    assert read("a.srt", f"{times.format(1)}No\n{times.format(2)}numbers\n").text == "No numbers"
+
+
 def test_long_subtitles_show_where_one_is() -> None:
     """A recording longer than five minutes has its times as headings."""
     cues = "".join(f"{m:02}:00.000 --> {m:02}:59.000\n<v Ada>Minute {m}.\n\n" for m in range(12))
