@@ -16,13 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import partial
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from drama_app.errors import ExtractionError
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
 from drama_app.extract.nested import add_attachments
-from drama_app.extract.signatures import starts_html, strip_encoding
+from drama_app.extract.signatures import starts_html, starts_mbox, strip_encoding
 from drama_app.extract.source import Source
 from drama_app.records import Document
 
@@ -38,6 +39,8 @@ _SENDER = "0C1A001E"
 _HEADERS = ("From", "To", "Cc", "Date")
 _STUB_FACTOR = 3
 """Plain text beside an HTML version this many times as long only says that there is one, or begins it."""
+_HEADER_BYTES = 200
+"""Of the line behind a mailbox's separator: enough to tell a header."""
 _FLOWED = re.compile(r"(?<=[^\n ]) \n(?=[^\n> ])")
 
 
@@ -252,8 +255,9 @@ def _split_mailbox(stream: BinaryIO) -> Iterator[bytes]:
     lines: list[bytes] = []
     size = 0
     after_blank = True
-    for line in stream:
-        if after_blank and line.startswith(b"From "):
+    for line, following in pairwise(chain(stream, (b"",))):
+        # Programmes that do not quote "From " in a body leave sentences that begin like a separator.
+        if after_blank and starts_mbox(line + following[:_HEADER_BYTES]):
             if lines:
                 yield b"".join(lines)
             lines, size = [], 0

@@ -12,7 +12,7 @@ _MAIL_FIELDS = re.compile(
     re.IGNORECASE,
 )
 _MAIL_LINE = re.compile(rb"[!-9;-~]{1,60}:")
-_MBOX_LINE = re.compile(rb"From \S+ .{0,60}\d\d:\d\d.{0,60}\r?\n[!-9;-~]+:[ \t]")
+_MBOX_LINE = re.compile(rb"From +\S+ .{0,60}\d\d:\d\d.{0,60}\r?\n(?:>From |[!-9;-~]+:[ \t\r\n])")
 _HTML = re.compile(
     rb"(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,4000}?-->\s*)*<(?:!doctype\s+html|html|head|body)[\s>]",
     re.IGNORECASE | re.DOTALL,

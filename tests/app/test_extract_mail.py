@@ -129,6 +129,20 @@ def test_a_mailbox_is_read_message_by_message(tmp_path: Path, monkeypatch: pytes
     assert len(document.headings) == 2 and document.notes == ("only the first 2 messages are searchable",)
 
 
+def test_a_sentence_that_begins_like_a_separator_stays_in_its_letter(tmp_path: Path) -> None:
+    """Only a sender, a time and a header behind them part two letters of a mailbox."""
+    body = "Hello.\n\nFrom here on the map leads north.\n\nFrom Monday at 10:30 we dig:\n\nFrom there.\n\n"
+    marks = (
+        "From a@b.c Mon Jan  1 10:00:00 2024",
+        "From - Mon Jan 01 10:00:00 2024",
+        "From  x@y Mon Jan  1 10:00:00 2024",
+    )
+    (tmp_path / "a.mbox").write_bytes("".join(f"{mark}\r\nSubject: s\r\n\r\n{body}" for mark in marks).encode())
+    document = extract(tmp_path / "a.mbox")
+    assert document.text == "\n\n".join([f"s\n\n{body.strip()}"] * 3)
+    assert len(document.headings) == 3
+
+
 def test_encrypted_messages_say_so(tmp_path: Path) -> None:
     """A PGP message keeps its headers and notes that its body is encrypted."""
     raw = b'Subject: hush\nMIME-Version: 1.0\nContent-Type: multipart/encrypted; boundary="b"\n\n--b\n\nx\n--b--\n'
