@@ -55,7 +55,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("msg", (".msg",), "mail:read_msg"),
     Kind("rtf", (".rtf",), "rtf:read_rtf", signatures.starts_rtf),
     Kind("mbox", (".mbox", ".mbx"), "mail:read_mbox", signatures.starts_mbox),
-    Kind("eml", (".eml", ".mht", ".mhtml"), "mail:read_eml", signatures.starts_mail),
+    Kind("eml", (".eml", ".emlx", ".mht", ".mhtml"), "mail:read_eml", signatures.starts_mail),
     Kind("html", (".html", ".htm", ".xhtml", ".xht", ".shtml"), "web:read_html", signatures.starts_html),
     Kind(
         "xml",

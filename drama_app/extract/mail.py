@@ -1,4 +1,4 @@
-"""Reads mail: single messages (.eml), mailboxes (mbox), Outlook messages (.msg).
+"""Reads mail: single messages (.eml, .emlx), mailboxes (mbox), Outlook messages (.msg).
 
 Owns which parts of a message are its body and which are attachments. Attachments are read by their own kind;
 pictures that belong to an HTML body are left out. Trusts no declared charset.
@@ -41,6 +41,7 @@ _STUB_FACTOR = 3
 """Plain text beside an HTML version this many times as long only says that there is one, or begins it."""
 _HEADER_BYTES = 200
 """Of the line behind a mailbox's separator: enough to tell a header."""
+_EMLX_LENGTH = re.compile(rb"\s*(\d{1,10})[ \t]*\r?\n")
 _FLOWED = re.compile(r"(?<=[^\n ]) \n(?=[^\n> ])")
 
 
@@ -61,9 +62,15 @@ def read_eml(source: Source) -> Document:
     """Return one message: its subject, who wrote to whom and when, its body, its attachments."""
     if source.size() > MAX_MESSAGE_BYTES:
         raise ExtractionError(f"larger than {MAX_MESSAGE_BYTES // 1_000_000} MB")
-    letter = _parse(source.read())
+    letter = _parse(_unwrap_emlx(source.read()))
     builder = TextBuilder()
     return builder.build("eml", letter.subject, notes=_shorten(add_letter(builder, source, letter)))
+
+
+def _unwrap_emlx(data: bytes) -> bytes:
+    """Return the message of a file of Apple Mail, which holds its length before it and a property list behind it."""
+    length = _EMLX_LENGTH.match(data)
+    return data[length.end() : length.end() + int(length.group(1))] if length else data
 
 
 def read_mbox(source: Source) -> Document:

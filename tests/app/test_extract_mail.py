@@ -32,6 +32,16 @@ def test_a_letter_has_subject_people_and_body(tmp_path: Path) -> None:
     ]
 
 
+def test_a_letter_of_apple_mail_is_read(tmp_path: Path) -> None:
+    """The length before a message and the property list behind it are no part of it."""
+    raw = make_mail().as_bytes()
+    plist = b'<?xml version="1.0" encoding="UTF-8"?>\n<plist version="1.0"><dict><key>flags</key></dict></plist>\n'
+    (tmp_path / "a.eml").write_bytes(raw)
+    for head in (b"%d\n", b"%d        \n"):
+        (tmp_path / "1.emlx").write_bytes(head % len(raw) + raw + plist)
+        assert extract(tmp_path / "1.emlx") == extract(tmp_path / "a.eml")
+
+
 def test_html_is_read_where_there_is_nothing_else(tmp_path: Path) -> None:
     """A mail of HTML only gives its text without markup."""
     message = make_mail()
