@@ -39,6 +39,9 @@ _SENDER = "0C1A001E"
 _HEADERS = ("From", "To", "Cc", "Date")
 _STUB_FACTOR = 3
 """Plain text beside an HTML version this many times as long only says that there is one, or begins it."""
+_PIECE = 8
+"""Characters: hardly two texts share a piece this long by chance."""
+_PIECES = 100
 _HEADER_BYTES = 200
 """Of the line behind a mailbox's separator: enough to tell a header."""
 _EMLX_LENGTH = re.compile(rb"\s*(\d{1,10})[ \t]*\r?\n")
@@ -167,18 +170,29 @@ def _add_alternatives(letter: Letter, part: "Message[str, str]") -> None:
 
 
 def _choose_version(versions: list[list[tuple[str, str]]]) -> list[tuple[str, str]]:
-    """Return the plain one of several versions of a text, another where that is a mere stub beside it."""
+    """Return the plain one of several versions of a text; with or instead of it one that says what it does not."""
     best: list[tuple[str, str]] = []
-    length = 0
+    shown = ""
     for version in sorted(versions, key=lambda version: all(kind == "html" for kind, _ in version)):
-        new_length = sum(_measure(kind, text) for kind, text in version)
-        if new_length > _STUB_FACTOR * length:
-            best, length = version, new_length
+        text = "".join(_show(kind, text) for kind, text in version)
+        if _holds(shown, text):
+            continue
+        if _holds(text, shown) or len(text) > _STUB_FACTOR * len(shown):
+            best, shown = version, text
+        else:
+            best, shown = best + version, shown + text
     return best
 
 
-def _measure(kind: str, text: str) -> int:
-    """Return about how many characters of a body a person sees; far quicker than to lay it out."""
+def _holds(text: str, other: str) -> bool:
+    """True if half of another text, or more, stands in this one, judged by pieces of it."""
+    step = max(_PIECE, len(other) // _PIECES)
+    pieces = [other[start : start + _PIECE] for start in range(0, len(other), step)]
+    return 2 * sum(piece in text for piece in pieces) >= len(pieces)
+
+
+def _show(kind: str, text: str) -> str:
+    """Return about the letters of a body that a person sees, for comparing; far quicker than to lay it out."""
     from lxml import etree
 
     from drama_app.extract.web import parse_html
@@ -187,7 +201,7 @@ def _measure(kind: str, text: str) -> int:
     if root is not None:
         etree.strip_elements(root, "head", "script", "style", with_tail=False)
     texts = [text] if kind == "plain" else [] if root is None else map(str, root.itertext())
-    return sum(len("".join(text.split())) for text in texts)
+    return "".join("".join(text.split()) for text in texts).casefold()
 
 
 def _add_undivided(letter: Letter, part: "Message[str, str]") -> None:

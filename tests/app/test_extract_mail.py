@@ -20,7 +20,7 @@ def make_mail(subject: str = "Grüße aus Łódź", body: str = "Liebe Anna,\n\n
 def test_a_letter_has_subject_people_and_body(tmp_path: Path) -> None:
     """The subject is the title; who wrote to whom and when comes first; plain text wins over HTML."""
     message = make_mail()
-    message.add_alternative("<p>the same in <b>HTML</b></p>", subtype="html")
+    message.add_alternative("<p>Liebe <b>Anna</b>,</p><p>bis bald!</p>", subtype="html")
     (tmp_path / "a.eml").write_bytes(bytes(message))
     document = extract(tmp_path / "a.eml")
     assert document.title == "Grüße aus Łódź" and document.kind == "eml"
@@ -72,6 +72,26 @@ INVOICE = f"{HTML}<p>Invoice 4711 of the ninth of May: a rotary hammer and its c
         ),
         (make_multipart("mixed", f"{PLAIN}Launch in May.", f"{HTML}<p>Launch <b>in</b> May.</p>"), "Launch in May."),
         (make_multipart("alternative", f"{PLAIN}Shows no HTML.", INVOICE), "Invoice 4711"),
+        (
+            make_multipart(
+                "alternative", f"{PLAIN}Your programme shows no HTML.", f"{HTML}<p>A rotary hammer, 99 euros."
+            ),
+            "Your programme shows no HTML.\n\nA rotary hammer, 99 euros.",
+        ),
+        (
+            make_multipart(
+                "alternative", f"{PLAIN}A rotary hammer,", f"{HTML}<p>A rotary <b>hammer</b>, a case, 99 euros."
+            ),
+            "A rotary hammer, a case, 99 euros.",
+        ),
+        (
+            make_multipart(
+                "alternative",
+                f"{PLAIN}A rotary hammer, 99 euros.\nhttp://x.org/track?id=4711",
+                f"{HTML}<p>A <a>rotary hammer</a>, 99 euros.",
+            ),
+            "A rotary hammer, 99 euros.\nhttp://x.org/track?id=4711",
+        ),
         (make_multipart("alternative", f"{HTML}<p>in <b>May</b>", f"{PLAIN}in May, plainly"), "in May, plainly"),
         (make_multipart("alternative", f"{PLAIN} ", f"{HTML}<p>in May"), "in May"),
         (make_multipart("alternative", "The body text.\n"), "The body text."),
