@@ -7,25 +7,29 @@ import csv
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice, zip_longest
 from typing import Any
 
-from drama_app.extract.builder import TextBuilder, build_from_lines, split_lines
+from drama_app.extract.builder import MAX_CHARACTERS, TextBuilder, build_from_lines, split_lines
 from drama_app.extract.encoding import Decoded, read_text
 from drama_app.extract.markup import find_markdown_headings
 from drama_app.extract.source import Source
 from drama_app.records import Document
 
 _DELIMITERS = ",;\t|"
-_SNIFFED_LINES = 50
+_SNIFFED_ROWS = 50
 _MAX_ROW = 4_000
-"""Characters of one row; wider rows are matrices."""
+"""Characters of one row in cells that are no prose; wider rows are matrices."""
+_LABEL = 40
+"""Longer cells are prose if letters make up a third of them (a script's vowel signs are none)."""
+_MAX_ROW_LINES = 1_000
+"""Lines that one row may span; a quote that is not closed by then was an inch mark."""
 _NUMBER = re.compile(r"[-+]?[\d.,:/ %€$£-]*\d[\d.,:/ %€$£eE-]*$")
 _ENCODED = re.compile(r"(?:data:[\w/+.-]+;base64,)?[A-Za-z0-9+/=_-]{300,}\s*$")
 _PROSE = 200
 """A string this long is a paragraph; shorter ones are lines of a record."""
 _MAX_OUTPUT = 2_000
 """Characters of one notebook output: the first screens of a log, not all of it."""
-_MAX_FIELD = 1_000_000
 
 
 def read_csv(source: Source) -> Document:
@@ -33,23 +37,18 @@ def read_csv(source: Source) -> Document:
     decoded = read_text(source)
     kind = "tsv" if source.suffix in (".tsv", ".tab") else "csv"
     raw = split_lines(decoded.text)
-    csv.field_size_limit(_MAX_FIELD)
-    delimiter = _sniff_delimiter([line for line in raw[:_SNIFFED_LINES] if line.strip()])
-    try:
-        lines = list(_format_rows(raw, delimiter))
-    except csv.Error:
-        lines = raw
-    return build_from_lines(lines, kind, notes=decoded.notes)
+    csv.field_size_limit(2 * MAX_CHARACTERS)
+    delimiter = _sniff_delimiter([line for line in raw if line.strip()])
+    lines, cut = _format_rows(raw, delimiter)
+    note = f"rows so wide that only prose and {_MAX_ROW:,} characters of each are searchable: {cut:,}"
+    return build_from_lines(lines, kind, notes=(*decoded.notes, note) if cut else decoded.notes)
 
 
 def _sniff_delimiter(lines: list[str]) -> str:
     """Return the delimiter that splits the most lines into the same number of columns, more than one."""
     best, best_rating = ",", (0.0, 0)
     for delimiter in _DELIMITERS:
-        try:
-            widths = [len(row) for row in csv.reader(lines, delimiter=delimiter) if row]
-        except csv.Error:
-            continue
+        widths = [len(row) for row, _ in islice(_read_rows(lines, delimiter), _SNIFFED_ROWS)]
         usual = max(set(widths), key=widths.count, default=1)
         rating = (widths.count(usual) / len(widths), usual) if usual > 1 else (0.0, 0)
         if rating > best_rating:
@@ -57,22 +56,70 @@ def _sniff_delimiter(lines: list[str]) -> str:
     return best
 
 
-def _format_rows(raw: list[str], delimiter: str) -> Iterator[str]:
-    """Yield as many lines as the file has: one a row, empty ones where a row spans several."""
-    reader = csv.reader((line + "\n" for line in raw), delimiter=delimiter)
+def _read_rows(raw: list[str], delimiter: str) -> Iterator[tuple[list[str], int]]:
+    """Yield the cells of each row and how many lines it spans.
+
+    A line whose quotes do not fit is a row by itself, its quotes part of the text: a stray one would swallow the rest.
+    """
+    at = 0
+    patience = 2 * sum(map(len, raw))  # characters read in vain, so that a file of nothing but strays takes no longer
+    while at < len(raw):
+        row, span = _read_row(raw, at, delimiter) if patience >= 0 else (None, 0)
+        if row is None:
+            patience -= sum(map(len, raw[at : at + span]))
+            row, span = next(csv.reader(raw[at : at + 1], delimiter=delimiter, quoting=csv.QUOTE_NONE)), 1
+        yield row, span
+        at += span
+
+
+def _read_row(raw: list[str], at: int, delimiter: str) -> tuple[list[str] | None, int]:
+    """Return the cells of the row that starts at a line, None if its quotes do not fit, and the lines read."""
+    lines = (raw[index] + "\n" for index in range(at, min(at + _MAX_ROW_LINES, len(raw))))
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    try:
+        return next(reader), reader.line_num
+    except csv.Error:
+        return None, reader.line_num
+
+
+def _format_rows(raw: list[str], delimiter: str) -> tuple[list[str], int]:
+    """Return as many lines as the file has, empty ones where a row spans several, and how many rows are cut."""
     header: list[str] | None = None
-    done = 0
-    for row in reader:
+    lines: list[str] = []
+    cut = 0
+    for row, span in _read_rows(raw, delimiter):
         cells = [" ".join(cell.split()) for cell in row]
+        kept = _bound_cells(header or [], cells)
+        cut += kept != cells
         if header is None and any(cells):
             header = cells if _is_header(cells) else []
-            line = delimiter.replace("\t", ",").join(cells) if not header else ", ".join(filter(None, cells))
+            separator = delimiter.replace("\t", ",")
+            line = ", ".join(filter(None, kept)) if header else separator.join(kept).rstrip(separator)
         else:
-            line = _format_row(header or [], cells)
-        yield line[:_MAX_ROW]
-        for _ in range(reader.line_num - done - 1):
-            yield ""
-        done = reader.line_num
+            line = _format_row(header or [], kept)
+        lines += [line, *[""] * (span - 1)]
+    return lines, cut
+
+
+def _bound_cells(header: list[str], cells: list[str]) -> list[str]:
+    """Return the cells of a row; those of a wide one that are no prose only while there is room."""
+    widths = [len(name) + len(cell) + 4 for name, cell in zip_longest(header, cells, fillvalue="") if cell]
+    if sum(widths) <= _MAX_ROW:
+        return cells
+    kept = []
+    room = _MAX_ROW
+    for index, cell in enumerate(cells):
+        if cell and not _is_prose(cell):
+            room -= 4 + (len(header[index]) if index < len(header) else 0)
+            cell = cell[: max(0, room)]
+            room -= len(cell)
+        kept.append(cell)
+    return kept
+
+
+def _is_prose(cell: str) -> bool:
+    """True for a cell that a person wrote to be read: no number, code, vector or encoded file."""
+    return len(cell) > _LABEL and sum(map(str.isalpha, cell)) * 3 > len(cell) and not _ENCODED.match(cell)
 
 
 def _is_header(cells: list[str]) -> bool:

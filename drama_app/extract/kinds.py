@@ -55,7 +55,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("msg", (".msg",), "mail:read_msg"),
     Kind("rtf", (".rtf",), "rtf:read_rtf", signatures.starts_rtf),
     Kind("mbox", (".mbox", ".mbx"), "mail:read_mbox", signatures.starts_mbox),
-    Kind("eml", (".eml", ".mht", ".mhtml"), "mail:read_eml", signatures.starts_mail),
+    Kind("eml", (".eml", ".emlx", ".mht", ".mhtml"), "mail:read_eml", signatures.starts_mail),
     Kind("html", (".html", ".htm", ".xhtml", ".xht", ".shtml"), "web:read_html", signatures.starts_html),
     Kind(
         "xml",
@@ -126,6 +126,18 @@ def detect(source: Source) -> str:
     head = source.head(HEAD_BYTES)
     if not head:
         raise ExtractionError("empty file", passed_over=True)
+    # Words can look like marks ("ID3 tags are", "GGUF is"): a file named as a text must hold bytes that no text has.
+    claims_text = _claimed(source) == "text file"
+    kind = _detect_binary_kind(source, head) if not claims_text or signatures.holds_controls(head) else ""
+    if kind:
+        return kind
+    if looks_binary(head):
+        raise _refuse_binary(source)
+    return _detect_text_kind(source, head)
+
+
+def _detect_binary_kind(source: Source, head: bytes) -> str:
+    """Return the kind that the marks of binary formats show, "" if there are none; refuse those without text."""
     if signatures.starts_pdf(head):
         return "pdf"
     if signatures.starts_zip(head):
@@ -135,9 +147,7 @@ def detect(source: Source) -> str:
     medium = signatures.name_medium(head)
     if medium is not None:
         raise _refuse_medium(source, medium)
-    if looks_binary(head):
-        raise _refuse_binary(source)
-    return _detect_text_kind(source, head)
+    return ""
 
 
 def _detect_text_kind(source: Source, head: bytes) -> str:

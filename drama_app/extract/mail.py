@@ -1,4 +1,4 @@
-"""Reads mail: single messages (.eml), mailboxes (mbox), Outlook messages (.msg).
+"""Reads mail: single messages (.eml, .emlx), mailboxes (mbox), Outlook messages (.msg).
 
 Owns which parts of a message are its body and which are attachments. Attachments are read by their own kind;
 pictures that belong to an HTML body are left out. Trusts no declared charset.
@@ -16,12 +16,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from email.message import Message
 from functools import partial
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from drama_app.errors import ExtractionError
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
 from drama_app.extract.nested import add_attachments
+from drama_app.extract.signatures import starts_html, starts_mbox, strip_encoding
 from drama_app.extract.source import Source
 from drama_app.records import Document
 
@@ -35,6 +37,14 @@ MAX_NOTES = 20
 _SENDER = "0C1A001E"
 """The name alone; what the library reads has the address as well."""
 _HEADERS = ("From", "To", "Cc", "Date")
+_STUB_FACTOR = 3
+"""Plain text beside an HTML version this many times as long only says that there is one, or begins it."""
+_PIECE = 8
+"""Characters: hardly two texts share a piece this long by chance."""
+_PIECES = 100
+_HEADER_BYTES = 200
+"""Of the line behind a mailbox's separator: enough to tell a header."""
+_EMLX_LENGTH = re.compile(rb"\s*(\d{1,10})[ \t]*\r?\n")
 _FLOWED = re.compile(r"(?<=[^\n ]) \n(?=[^\n> ])")
 
 
@@ -45,8 +55,8 @@ class Letter:
     subject: str = ""
     headers: list[tuple[str, str]] = field(default_factory=list)
     """(name, value) of From, To, Cc and Date, those that are there."""
-    plain: list[str] = field(default_factory=list)
-    html: list[str] = field(default_factory=list)
+    body: list[tuple[str, str]] = field(default_factory=list)
+    """("plain" or "html", text) of each part that is the message itself, in order."""
     attachments: list[tuple[str, bytes]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -55,9 +65,15 @@ def read_eml(source: Source) -> Document:
     """Return one message: its subject, who wrote to whom and when, its body, its attachments."""
     if source.size() > MAX_MESSAGE_BYTES:
         raise ExtractionError(f"larger than {MAX_MESSAGE_BYTES // 1_000_000} MB")
-    letter = _parse(source.read())
+    letter = _parse(_unwrap_emlx(source.read()))
     builder = TextBuilder()
     return builder.build("eml", letter.subject, notes=_shorten(add_letter(builder, source, letter)))
+
+
+def _unwrap_emlx(data: bytes) -> bytes:
+    """Return the message of a file of Apple Mail, which holds its length before it and a property list behind it."""
+    length = _EMLX_LENGTH.match(data)
+    return data[length.end() : length.end() + int(length.group(1))] if length else data
 
 
 def read_mbox(source: Source) -> Document:
@@ -96,21 +112,13 @@ def read_msg(source: Source) -> Document:
 
 def add_letter(builder: TextBuilder, source: Source, letter: Letter) -> list[str]:
     """Add a message and return notes on what of it is not searchable."""
-    from drama_app.extract.web import add_html, parse_html
-
     builder.heading(1, letter.subject)
     for name, value in letter.headers:
         builder.line(f"{name}: {value}")
-    if any(text.strip() for text in letter.plain):
-        for text in letter.plain:
-            builder.paragraph(text)
-    else:
-        for text in letter.html:
-            root = parse_html(text)
-            if root is not None:
-                body = TextBuilder()
-                add_html(body, root)
-                builder.paragraph(body.build("html").text)
+    # Some programmes send the same text plain and as HTML without saying that they are alternatives.
+    texts = (_read_html(text) if kind == "html" else text for kind, text in letter.body)
+    for text in {"".join(text.split()): text for text in texts}.values():
+        builder.paragraph(text)
     return letter.notes + add_attachments(builder, source, letter.attachments, level=2)
 
 
@@ -131,13 +139,15 @@ def _add_part(letter: Letter, part: "Message[str, str]") -> None:
     kind = part.get_content_type()
     if kind == "multipart/encrypted" or (kind == "application/pkcs7-mime" and "signed" not in str(part.get_params())):
         letter.notes.append("the message is encrypted")
-    elif kind == "multipart/alternative":
+    elif kind == "multipart/alternative" and part.is_multipart():
         _add_alternatives(letter, part)
     elif kind == "message/rfc822":
         inner = part.get_payload()
         if isinstance(inner, list) and inner and isinstance(inner[0], Message):
             name = _decode_header(inner[0].get("Subject")) or "message"
             letter.attachments.append((f"{name.replace('/', '-')}.eml", inner[0].as_bytes()))
+    elif kind.startswith("multipart/") and not part.is_multipart():
+        _add_undivided(letter, part)
     elif part.is_multipart():
         for inner_part in part.get_payload():
             if isinstance(inner_part, Message):
@@ -147,21 +157,59 @@ def _add_part(letter: Letter, part: "Message[str, str]") -> None:
 
 
 def _add_alternatives(letter: Letter, part: "Message[str, str]") -> None:
-    """Add the plain version of a message, another only where there is none."""
+    """Add one version of a message, and what is attached to any."""
     versions = []
     for inner in part.get_payload():
         if isinstance(inner, Message):
             version = Letter()
             _add_part(version, inner)
-            versions.append(version)
-    best = next((version for version in versions if any(text.strip() for text in version.plain)), None)
-    best = best or next((version for version in versions if version.html), None)
-    for version in versions:
-        letter.attachments += version.attachments
-        letter.notes += version.notes
-    if best is not None:
-        letter.plain += best.plain
-        letter.html += best.html
+            letter.attachments += version.attachments
+            letter.notes += version.notes
+            versions.append(version.body)
+    letter.body += _choose_version(versions)
+
+
+def _choose_version(versions: list[list[tuple[str, str]]]) -> list[tuple[str, str]]:
+    """Return the plain one of several versions of a text; with or instead of it one that says what it does not."""
+    best: list[tuple[str, str]] = []
+    shown = ""
+    for version in sorted(versions, key=lambda version: all(kind == "html" for kind, _ in version)):
+        text = "".join(_show(kind, text) for kind, text in version)
+        if _holds(shown, text):
+            continue
+        if _holds(text, shown) or len(text) > _STUB_FACTOR * len(shown):
+            best, shown = version, text
+        else:
+            best, shown = best + version, shown + text
+    return best
+
+
+def _holds(text: str, other: str) -> bool:
+    """True if half of another text, or more, stands in this one, judged by pieces of it."""
+    step = max(_PIECE, len(other) // _PIECES)
+    pieces = [other[start : start + _PIECE] for start in range(0, len(other), step)]
+    return 2 * sum(piece in text for piece in pieces) >= len(pieces)
+
+
+def _show(kind: str, text: str) -> str:
+    """Return about the letters of a body that a person sees, for comparing; far quicker than to lay it out."""
+    from lxml import etree
+
+    from drama_app.extract.web import parse_html
+
+    root = parse_html(text) if kind == "html" else None
+    if root is not None:
+        etree.strip_elements(root, "head", "script", "style", with_tail=False)
+    texts = [text] if kind == "plain" else [] if root is None else map(str, root.itertext())
+    return "".join("".join(text.split()) for text in texts).casefold()
+
+
+def _add_undivided(letter: Letter, part: "Message[str, str]") -> None:
+    """Add the content of a multipart whose parts cannot be told apart, since it names no boundary or a wrong one."""
+    payload = part.get_payload(decode=True)
+    data = payload if isinstance(payload, bytes) else b""
+    text = _decode(data, part.get_content_charset() or "")
+    letter.body.append(("html" if starts_html(strip_encoding(data)) else "plain", text))
 
 
 def _add_leaf(letter: Letter, part: "Message[str, str]", kind: str) -> None:
@@ -174,12 +222,24 @@ def _add_leaf(letter: Letter, part: "Message[str, str]", kind: str) -> None:
         text = _decode(data, part.get_content_charset() or "")
         if kind == "text/plain" and part.get_param("format") == "flowed":
             text = _FLOWED.sub(" ", text.replace("\r\n", "\n"))
-        (letter.plain if kind == "text/plain" else letter.html).append(text)
+        letter.body.append((kind.removeprefix("text/"), text))
     elif kind.startswith("image/") and part.get("Content-ID") is not None:
         return
     elif data and not kind.startswith(("message/delivery", "application/pgp-sig", "application/pkcs7-sig")):
         suffix = "" if "." in name else mimetypes.guess_extension(kind) or ""
         letter.attachments.append((f"{name or 'part'}{suffix}", data))
+
+
+def _read_html(text: str) -> str:
+    """Return the text of an HTML body."""
+    from drama_app.extract.web import add_html, parse_html
+
+    root = parse_html(text)
+    if root is None:
+        return ""
+    body = TextBuilder()
+    add_html(body, root)
+    return body.build("html").text
 
 
 def _decode(data: bytes, charset: str) -> str:
@@ -216,8 +276,9 @@ def _split_mailbox(stream: BinaryIO) -> Iterator[bytes]:
     lines: list[bytes] = []
     size = 0
     after_blank = True
-    for line in stream:
-        if after_blank and line.startswith(b"From "):
+    for line, following in pairwise(chain(stream, (b"",))):
+        # Programmes that do not quote "From " in a body leave sentences that begin like a separator.
+        if after_blank and starts_mbox(line + following[:_HEADER_BYTES]):
             if lines:
                 yield b"".join(lines)
             lines, size = [], 0
@@ -245,8 +306,9 @@ def _convert_outlook(message: "OutlookMessage", container: Any) -> Letter:
         value = headers.get(name) or clean_line(fallbacks.get(name, ""))
         if value:
             letter.headers.append((name, value))
-    letter.plain = [_read_property(lambda: message.body, raw, "1000001E")]
-    letter.html = [_read_property(lambda: message.html_body, raw, "10130102")]
+    plain = _read_property(lambda: message.body, raw, "1000001E")
+    html = _read_property(lambda: message.html_body, raw, "10130102")
+    letter.body = _choose_version([[("plain", plain)], [("html", html)]])
     for number, attachment in enumerate(message.attachments, start=1):
         name = f"attachment {number}"
         with suppress(LookupError, UnicodeDecodeError):

@@ -12,7 +12,7 @@ _MAIL_FIELDS = re.compile(
     re.IGNORECASE,
 )
 _MAIL_LINE = re.compile(rb"[!-9;-~]{1,60}:")
-_MBOX_LINE = re.compile(rb"From \S+ .{0,60}\d\d:\d\d.{0,60}\r?\n[!-9;-~]+:[ \t]")
+_MBOX_LINE = re.compile(rb"From +\S+ .{0,60}\d\d:\d\d.{0,60}\r?\n(?:>From |[!-9;-~]+:[ \t\r\n])")
 _HTML = re.compile(
     rb"(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,4000}?-->\s*)*<(?:!doctype\s+html|html|head|body)[\s>]",
     re.IGNORECASE | re.DOTALL,
@@ -22,6 +22,8 @@ _SRT = re.compile(rb"\d{1,5}[ \t]*\r?\n\d{1,3}:\d\d:\d\d[,.]\d{1,3}[ \t]*-->")
 _LATEX = re.compile(rb"(?:%[^\r\n]*\r?\n|\s)*\\(?:documentclass|documentstyle|begin\{document\})")
 _NOTEBOOK = re.compile(rb'\{\s*"(?:cells|metadata|nbformat(?:_minor)?)"\s*:')
 _SCRIPT = re.compile(rb"#![ \t]*/\S*(?:bin|nix)/")
+
+_CONTROL = re.compile(rb"[\x00-\x06\x10-\x19\x1c-\x1f]")
 
 # Marks at the start of the file -> what it is. Longer marks before those that they begin with.
 _MEDIA: tuple[tuple[bytes, str], ...] = (
@@ -97,6 +99,11 @@ def strip_encoding(head: bytes) -> bytes:
     for mark in (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff"):
         head = head.removeprefix(mark)
     return head.replace(b"\x00", b"").lstrip()
+
+
+def holds_controls(head: bytes) -> bool:
+    """True for bytes that no text without NUL holds; terminal colours, overstriking and old end marks are text."""
+    return _CONTROL.search(head) is not None
 
 
 def starts_pdf(head: bytes) -> bool:

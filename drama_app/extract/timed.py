@@ -78,11 +78,13 @@ def _parse(text: str) -> Iterator[_Cue]:
     last_line = ""
     for line in [*text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), ""]:
         match = _TIMES.match(line)
-        if match:
-            times, lines = (_parse_time(match.group(1)), _parse_time(match.group(2))), []
-        elif line.strip():
+        if line.strip() and not match:
             lines.append(line)
-        elif times:
+            continue
+        if times:
+            # Without a blank line between two cues the number of the next one ends this one.
+            if match and lines and lines[-1].strip().isdecimal():
+                lines.pop()
             speaker = next((found.group(1) for found in map(_SPEAKER.search, lines) if found), "")
             plain = [html.unescape(_TAG.sub("", one)).strip() for one in lines]
             fresh = []
@@ -92,7 +94,8 @@ def _parse(text: str) -> Iterator[_Cue]:
                     last_line = one
             if fresh:
                 yield _Cue(times[0], times[1], speaker.strip(), " ".join(fresh))
-            times = None
+        times = (_parse_time(match.group(1)), _parse_time(match.group(2))) if match else None
+        lines = []
 
 
 def _parse_time(text: str) -> float:

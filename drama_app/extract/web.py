@@ -42,6 +42,8 @@ _BLOCKS = frozenset(
 _NO_CELL = frozenset(split_words("table h1 h2 h3 h4 h5 h6 pre blockquote section article"))
 _MAX_ROW = 2_000
 """Characters; a longer row lays out a page."""
+_TITLE_TRIES = 10
+_TAG = re.compile(r"</?([a-zA-Z]\w*)\b[^<>]*>")
 _SKIP_LINK = re.compile(r"(?:^|[\s_-])skip[_-]?(?:to|link|nav)", re.IGNORECASE)
 _BULLETS = "•·▪‣◦●○ "
 _MIN_SHARE = 0.25
@@ -66,21 +68,37 @@ def read_html(source: Source) -> Document:
 
 def parse_html(text: str) -> "_Element | None":
     """Return the root of a page or fragment, None if there is nothing in it."""
+    text = _XML_DECLARATION.sub("", text.replace("\x00", ""))
+    root, is_whole = _parse(text)
+    return root if is_whole else _parse(_TAG.sub(_flatten, text))[0]
+
+
+def _parse(text: str) -> "tuple[_Element | None, bool]":
+    """Return the root, None if there is none, and whether the parser came to the end of the text."""
     from lxml import etree, html
 
-    text = _XML_DECLARATION.sub("", text.replace("\x00", ""))
-    parser = html.HTMLParser(no_network=True, huge_tree=False, remove_comments=True, remove_pis=True)
+    # Tags that are never closed, as old mail programmes write them, nest deeper than the 256 levels of a small tree.
+    parser = html.HTMLParser(no_network=True, huge_tree=True, remove_comments=True, remove_pis=True)
     try:
         root: _Element | None = html.document_fromstring(text, parser=parser) if text.strip() else None
     except (etree.ParserError, etree.XMLSyntaxError):
-        return None
-    return root
+        return None, True
+    return root, all(error.type != etree.ErrorTypes.ERR_RESOURCE_LIMIT for error in parser.error_log)
+
+
+def _flatten(tag: re.Match[str]) -> str:
+    """Return what stands for a tag in a page too deep to be parsed: blocks become paragraphs, which do not nest."""
+    name = tag.group(1).lower()
+    if name in ("html", "head", "title", "script", "style", "body", "br"):
+        return tag.group()
+    return "<p>" if name in _BLOCKS or _is_heading(name) else ""
 
 
 def find_html_title(root: "_Element") -> str:
     """Return what the page calls itself."""
     for path in ("//head/title", "//title", "//h1"):
-        for element in root.xpath(path):
+        # Empty ones that nest thousands deep would each be searched for text to the end.
+        for element in root.xpath(path)[:_TITLE_TRIES]:
             title = " ".join("".join(element.itertext()).split())
             if title:
                 return title

@@ -20,7 +20,7 @@ def make_mail(subject: str = "Grüße aus Łódź", body: str = "Liebe Anna,\n\n
 def test_a_letter_has_subject_people_and_body(tmp_path: Path) -> None:
     """The subject is the title; who wrote to whom and when comes first; plain text wins over HTML."""
     message = make_mail()
-    message.add_alternative("<p>the same in <b>HTML</b></p>", subtype="html")
+    message.add_alternative("<p>Liebe <b>Anna</b>,</p><p>bis bald!</p>", subtype="html")
     (tmp_path / "a.eml").write_bytes(bytes(message))
     document = extract(tmp_path / "a.eml")
     assert document.title == "Grüße aus Łódź" and document.kind == "eml"
@@ -32,6 +32,16 @@ def test_a_letter_has_subject_people_and_body(tmp_path: Path) -> None:
     ]
 
 
+def test_a_letter_of_apple_mail_is_read(tmp_path: Path) -> None:
+    """The length before a message and the property list behind it are no part of it."""
+    raw = make_mail().as_bytes()
+    plist = b'<?xml version="1.0" encoding="UTF-8"?>\n<plist version="1.0"><dict><key>flags</key></dict></plist>\n'
+    (tmp_path / "a.eml").write_bytes(raw)
+    for head in (b"%d\n", b"%d        \n"):
+        (tmp_path / "1.emlx").write_bytes(head % len(raw) + raw + plist)
+        assert extract(tmp_path / "1.emlx") == extract(tmp_path / "a.eml")
+
+
 def test_html_is_read_where_there_is_nothing_else(tmp_path: Path) -> None:
     """A mail of HTML only gives its text without markup."""
     message = make_mail()
@@ -39,6 +49,62 @@ def test_html_is_read_where_there_is_nothing_else(tmp_path: Path) -> None:
     (tmp_path / "a.eml").write_bytes(bytes(message))
     text = extract(tmp_path / "a.eml").text
     assert "All hives must go" in text and "<" not in text.partition("Sale")[2] and "x()" not in text
+
+
+def make_multipart(kind: str, *parts: str) -> bytes:
+    """Return a message of parts that each begin with their headers."""
+    boundary = 'boundary="X"' if parts[1:] else ""
+    body = "".join(f"--X\n{part}\n" for part in parts) + "--X--\n" if boundary else parts[0]
+    return f"From: a@b.c\nSubject: x\nMIME-Version: 1.0\nContent-Type: multipart/{kind}; {boundary}\n\n{body}".encode()
+
+
+PLAIN = "Content-Type: text/plain; charset=utf-8\n\n"
+HTML = "Content-Type: text/html; charset=utf-8\n\n"
+INVOICE = f"{HTML}<p>Invoice 4711 of the ninth of May: a rotary hammer and its case, 99 euros in all, paid at once.</p>"
+
+
+@pytest.mark.parametrize(
+    ("raw", "body"),
+    [
+        (
+            make_multipart("mixed", f"{HTML}<p>Launch in May.</p>", f"{PLAIN}-- the list"),
+            "Launch in May.\n\n-- the list",
+        ),
+        (make_multipart("mixed", f"{PLAIN}Launch in May.", f"{HTML}<p>Launch <b>in</b> May.</p>"), "Launch in May."),
+        (make_multipart("alternative", f"{PLAIN}Shows no HTML.", INVOICE), "Invoice 4711"),
+        (
+            make_multipart(
+                "alternative", f"{PLAIN}Your programme shows no HTML.", f"{HTML}<p>A rotary hammer, 99 euros."
+            ),
+            "Your programme shows no HTML.\n\nA rotary hammer, 99 euros.",
+        ),
+        (
+            make_multipart(
+                "alternative", f"{PLAIN}A rotary hammer,", f"{HTML}<p>A rotary <b>hammer</b>, a case, 99 euros."
+            ),
+            "A rotary hammer, a case, 99 euros.",
+        ),
+        (
+            make_multipart(
+                "alternative",
+                f"{PLAIN}A rotary hammer, 99 euros.\nhttp://x.org/track?id=4711",
+                f"{HTML}<p>A <a>rotary hammer</a>, 99 euros.",
+            ),
+            "A rotary hammer, 99 euros.\nhttp://x.org/track?id=4711",
+        ),
+        (make_multipart("alternative", f"{HTML}<p>in <b>May</b>", f"{PLAIN}in May, plainly"), "in May, plainly"),
+        (make_multipart("alternative", f"{PLAIN} ", f"{HTML}<p>in May"), "in May"),
+        (make_multipart("alternative", "The body text.\n"), "The body text."),
+        (make_multipart("mixed", "<html><body><p>The body <b>text</b>.</p></body></html>\n"), "The body text."),
+    ],
+)
+def test_every_part_of_the_body_is_read_once(tmp_path: Path, raw: bytes, body: str) -> None:
+    """HTML beside a plain footer, instead of a stub, or without a boundary is the body, and nothing comes twice."""
+    (tmp_path / "a.eml").write_bytes(raw)
+    document = extract(tmp_path / "a.eml")
+    text = document.text.removeprefix("x\n\nFrom: a@b.c\n\n")
+    assert text.startswith(body) if body == "Invoice 4711" else text == body
+    assert [heading.title for heading in document.headings] == ["x"]
 
 
 def test_wrong_charsets_are_repaired(tmp_path: Path) -> None:
@@ -93,6 +159,20 @@ def test_a_mailbox_is_read_message_by_message(tmp_path: Path, monkeypatch: pytes
     assert len(document.headings) == 2 and document.notes == ("only the first 2 messages are searchable",)
 
 
+def test_a_sentence_that_begins_like_a_separator_stays_in_its_letter(tmp_path: Path) -> None:
+    """Only a sender, a time and a header behind them part two letters of a mailbox."""
+    body = "Hello.\n\nFrom here on the map leads north.\n\nFrom Monday at 10:30 we dig:\n\nFrom there.\n\n"
+    marks = (
+        "From a@b.c Mon Jan  1 10:00:00 2024",
+        "From - Mon Jan 01 10:00:00 2024",
+        "From  x@y Mon Jan  1 10:00:00 2024",
+    )
+    (tmp_path / "a.mbox").write_bytes("".join(f"{mark}\r\nSubject: s\r\n\r\n{body}" for mark in marks).encode())
+    document = extract(tmp_path / "a.mbox")
+    assert document.text == "\n\n".join([f"s\n\n{body.strip()}"] * 3)
+    assert len(document.headings) == 3
+
+
 def test_encrypted_messages_say_so(tmp_path: Path) -> None:
     """A PGP message keeps its headers and notes that its body is encrypted."""
     raw = b'Subject: hush\nMIME-Version: 1.0\nContent-Type: multipart/encrypted; boundary="b"\n\n--b\n\nx\n--b--\n'
@@ -103,7 +183,9 @@ def test_encrypted_messages_say_so(tmp_path: Path) -> None:
 
 def test_a_parsed_letter_is_laid_out_whatever_its_format(tmp_path: Path) -> None:
     """What Outlook messages are turned into gives the same layout as other mail."""
-    letter = mail.Letter(subject="Offer", headers=[("From", "Ada")], html=["<p>see table</p>"], notes=["a note"])
+    letter = mail.Letter(
+        subject="Offer", headers=[("From", "Ada")], body=[("html", "<p>see table</p>")], notes=["a note"]
+    )
     builder = TextBuilder()
     notes = mail.add_letter(builder, Source(path=tmp_path, name="a.msg"), letter)
     assert builder.build("msg").text == "Offer\n\nFrom: Ada\n\nsee table"

@@ -128,12 +128,26 @@ def test_a_page_made_of_menus_is_not_emptied() -> None:
     assert "all the words" in document.text
 
 
-def test_deep_html_does_not_break() -> None:
-    """Ten thousand nested elements are a row, never a crash."""
-    try:
-        assert read("a.html", "<div>" * 10_000 + "deep" + "</div>" * 10_000).text
-    except ExtractionError as error:
-        assert str(error)
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("count", [600, 3_000])
+@pytest.mark.parametrize("tag", ["font", "div", "blockquote", "table><tr><td", "h1"])
+def test_deep_html_loses_no_words(tag: str, count: int) -> None:
+    """Tags that are opened again and again and never closed cost neither the paragraphs behind them nor much time."""
+    page = "<html><title>Old</title><body>" + "".join(f"<{tag}>word{index}<br>\n" for index in range(count))
+    document = read("a.html", f"{page}<script>var x</script>")
+    assert document.title == "Old" and "var x" not in document.text
+    assert len(document.text.split()) == count and document.text.endswith(f"word{count - 1}")
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("tag", ["div", "nav", "x", "svg", "li"])
+def test_hostile_html_does_not_break(tag: str) -> None:
+    """A hundred thousand levels and entities that expand one another are a row, never a crash."""
+    laughs = '<!DOCTYPE html [<!ENTITY l "ha"><!ENTITY m "&l;&l;&l;&l;">]><html>&m;'
+    assert (
+        "last"
+        in read("a.html", laughs + f"<{tag}>" * 100_000 + "deep" + f"</{tag}>" * 100_000 + "<p>last words</p>").text
+    )
 
 
 RSS = """<?xml version="1.0"?><rss version="2.0"><channel><title>News</title><item><title>Rain</title>
@@ -190,8 +204,43 @@ def test_tsv_and_tables_without_header() -> None:
 
 
 def test_a_very_wide_row_is_bounded() -> None:
-    """A matrix of ten thousand columns does not become one endless line."""
-    assert max(map(len, read("a.csv", ",".join(["word"] * 10_000) + "\n").text.split("\n"))) <= 4_000
+    """A matrix of ten thousand columns does not become one endless line, and the row says that it is cut."""
+    document = read("a.csv", ",".join(["word"] * 10_000) + "\n")
+    assert max(map(len, document.text.split("\n"))) <= 4_000
+    assert document.notes == ("rows so wide that only prose and 4,000 characters of each are searchable: 1",)
+
+
+def test_prose_in_a_long_row_is_kept() -> None:
+    """An article in a cell is whole, and so is prose behind it; a vector between them is cut, with a note."""
+    article = "A sentence about the vault and its doors. " * 300 + "The password is zebra."
+    vector = " ".join(["0.125"] * 2_000)
+    document = read("a.csv", f'id,body,vector,end\n1,"{article}",{vector},"{article}"\n')
+    assert f"id: 1; body: {article}; vector: 0.125" in document.text
+    assert (
+        len(document.text) < 2 * len(article) + 4_100
+        and document.text.endswith(f"; end: {article}\n")
+        and len(document.notes) == 1
+    )
+    assert read("a.csv", f'id,body,end\n1,"{article}","last words"\n').text.endswith("zebra.; end: last words\n")
+    assert read("a.csv", f"id,body\n1,{article * 100}\n").text.count("zebra") == 100
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("a.tsv", "\t"), ("a.csv", ",")])
+def test_a_stray_quote_swallows_nothing(name: str, delimiter: str) -> None:
+    """A quote that is an inch mark leaves every row its line; a quoted cell of several lines stays one row."""
+    rows = [["name", "size", "note"], ["screw", '"5 inch', "ok"], ["nut", "7", '"two\nlines"']]
+    rows += [[f"bolt{index}", '"6 inch' if index == 900 else str(index), "fits"] for index in range(2_000)]
+    text = "".join(delimiter.join(row) + "\n" for row in rows)
+    document = read(name, text)
+    lines = document.text.split("\n")
+    assert lines[:4] == [
+        "name, size, note",
+        'name: screw; size: "5 inch; note: ok',
+        "name: nut; size: 7; note: two lines",
+        "",
+    ]
+    assert lines[904:906] == ['name: bolt900; size: "6 inch; note: fits', "name: bolt901; size: 901; note: fits"]
+    assert len(lines) == text.count("\n") + 1 and not document.notes
 
 
 def test_json_strings_with_key_paths() -> None:
@@ -238,6 +287,14 @@ def test_subtitles_read_as_text() -> None:
         "{\\an8}to the sea.\r\n\r\n3\r\n00:00:20,000 --> 00:00:21,000\r\nLater.\r\n",
     )
     assert document.text == "We went to the sea.\n\nLater."
+
+
+def test_cues_without_blank_lines_between_them_are_kept() -> None:
+    """The number of the next cue ends a cue as a blank line does, and is no part of it."""
+    times = "00:00:0{0},000 --> 00:00:0{0},900\n"
+    cues = "".join(f"{n}\n{times.format(n)}{text}\n" for n, text in ((1, "In 1999"), (2, "we saw"), (3, "12")))
+    assert read("a.srt", f"{cues}\n4\n{times.format(4)}whales.\n").text == "In 1999 we saw 12 whales."
+    assert read("a.srt", f"{times.format(1)}No\n{times.format(2)}numbers\n").text == "No numbers"
 
 
 def test_long_subtitles_show_where_one_is() -> None:
@@ -305,6 +362,7 @@ def test_code_keeps_lines_and_shows_definitions(name: str, text: str, expected: 
         ("a.org", "* " + " :a" * 200_000),
         ("a.vcf", "BEGIN:VCARD\nFN:x\nTEL;" + "a" * 400_000 + "\nEND:VCARD"),
         ("a.csv", "1" * 400_000 + "x,2\n3,4\n"),
+        ("a.csv", 'a","c\n' * 100_000),
         ("a.json", '{"a": "' + "A" * 400_000 + ' x"}'),
         ("a.srt", "1\n00:00:01,000 --> 00:00:02,000\n" + "<v" * 20_000),
         ("a.html", "<p>" + "<b " * 20_000 + "x"),
