@@ -7,6 +7,7 @@ did not change: the sync compares with the manifest, so a needless path costs on
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -43,6 +44,7 @@ _WANTED = [
 ]  # fmt: skip
 """What the system is asked for: without reads, its queue of events fills half as fast."""
 _LIMIT = "the system's limit on watched folders is reached"
+_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 _DEATHS = 3  # a watch that ends so often is not started again
 _OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 
@@ -356,15 +358,21 @@ def describe_mount(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> s
         mounts: Linux's list of mounts; elsewhere there is none and native events are trusted.
     """
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = [line for line in mounts.read_bytes().split(b"\n") if line]
     except OSError:
         return ""
     best, kind = -1, ""
     for line in lines:
-        fields, _, rest = line.partition(" - ")
-        place = Path(fields.split()[4].encode("latin-1", "surrogateescape").decode("unicode_escape"))
+        place, type_ = read_mount(line)
         if (place == path or place in path.parents) and len(place.parts) >= best:
-            best, kind = len(place.parts), rest.split()[0]
+            best, kind = len(place.parts), type_
     if kind in _LOCAL_FUSE:
         return ""
     return f"network mount ({kind})" if kind in _NETWORK or kind.startswith("fuse.") else ""
+
+
+def read_mount(line: bytes) -> tuple[Path, str]:
+    r"""Mount point and type of file system of a line of mountinfo, in which white space is written as "\040"."""
+    fields, _, rest = line.partition(b" - ")
+    place = _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), fields.split(b" ")[4])
+    return Path(os.fsdecode(place)), os.fsdecode(rest.split(b" ")[0])

@@ -341,3 +341,15 @@ def test_mounts_are_told_apart(tmp_path: Path) -> None:
     assert describe_mount(Path("/mnt/share one/usb/a"), mounts) == ""
     assert describe_mount(Path("/mnt/phone"), mounts) == "network mount (fuse.sshfs)"
     assert describe_mount(Path("/mnt/phone"), tmp_path / "absent") == ""
+
+
+@pytest.mark.parametrize("name", ["Диск", "日本\\語", "a b\tc\nd", "é\udcff", "x\x0cy\u2028\rz", "b\\040c"])
+def test_a_mount_of_any_name_is_read(tmp_path: Path, name: str) -> None:
+    """Every name that a stick or a share may have comes out of the list of mounts as it is on disk."""
+    escaped = b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in os.fsencode(name))
+    line = b"36 35 98:0 / /run/media/u/%s rw,noatime shared:7 - nfs4 server:/x rw" % escaped
+    (tmp_path / "mountinfo").write_bytes(line + b"\n")
+
+    assert watcher.read_mount(line) == (Path("/run/media/u") / name, "nfs4")
+    assert describe_mount(Path("/home/me"), tmp_path / "mountinfo") == ""
+    assert describe_mount(Path("/run/media/u") / name / "docs", tmp_path / "mountinfo") == "network mount (nfs4)"
