@@ -20,7 +20,7 @@ from drama_app.ignore import IgnoreRules
 from drama_app.manifest import FileRow, Manifest, now_ns
 from drama_app.pipeline import Pipeline, Tally
 from drama_app.records import SOME_PASSAGES, Progress, Skipped, SyncReport
-from drama_app.scan import Found, Known, merge_roots, needs_check, root_is_gone, scan
+from drama_app.scan import Found, Known, folder_is_there, is_gone, merge_roots, needs_check, root_is_gone, scan
 from drama_app.store import PassageStore
 
 log = logging.getLogger(__name__)
@@ -208,8 +208,8 @@ def followed_roots(manifest: Manifest, settings: Settings) -> list[Path]:
 def is_left_out(manifest: Manifest, settings: Settings, path: Path, roots: Iterable[Path]) -> bool:
     """Whether `path` is in none of the roots, or passed over by the rules of each that it is in."""
     above = [root for root in roots if root in path.parents]
-    is_folder = path.is_dir()
-    return all(rules_for(manifest, settings, root).ignored(path, is_folder=is_folder) for root in above)
+    whole = folder_is_there(path)
+    return all(rules_for(manifest, settings, root).ignored(path, is_folder=whole) for root in above)
 
 
 def root_above(manifest: Manifest, settings: Settings, path: Path) -> Path | None:
@@ -246,7 +246,7 @@ def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path
         if root_is_gone(root, device=devices[root], has_files=bool(known), is_file=root in known):
             manifest.mark_root(root, state="missing", device=None, synced=None)
             survey.notes.append(f"{root} is not there now: what is indexed of it stays searchable")
-        elif not os.path.lexists(path) or rules.ignored(path, is_folder=path.is_dir()):
+        elif is_gone(path) or rules.ignored(path, is_folder=folder_is_there(path)):
             survey.gone |= known.keys()
         else:
             _compare(manifest, survey, path, rules, known, stop)
@@ -274,7 +274,7 @@ def _compare(
     seen: set[Path] = set()
     closed: list[Path] = []
     for found in scan(top, rules, stop=stop):
-        if isinstance(found, Skipped) and not os.path.lexists(found.path):
+        if isinstance(found, Skipped) and is_gone(found.path):
             continue  # it went away during the walk: gone, not failed
         seen.add(found.path)
         if isinstance(found, Skipped):

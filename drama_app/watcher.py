@@ -22,6 +22,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
 from drama_app.ignore import IGNORE_FILES, IgnoreRules
+from drama_app.scan import folder_is_there, is_there
 
 log = logging.getLogger(__name__)
 
@@ -211,7 +212,7 @@ class _Follower:
                 root = self.known[path] = _Root(path, looked=time.monotonic())
                 self._start(root)
                 self.pending.add(path)  # whatever changed before events came
-            missing = not path.exists()
+            missing = not is_there(path)
             if missing and not root.missing:
                 self._unwatch(root)
             elif root.missing and not missing:
@@ -246,13 +247,13 @@ class _Follower:
 
     def _start(self, root: _Root) -> None:
         root.reason = describe_mount(root.path)
-        if root.reason or not root.path.exists():
+        if root.reason or not is_there(root.path):
             return
         if self.observer is None:
             root.reason = _LIMIT
             return
         try:
-            whole = root.path.is_dir()
+            whole = folder_is_there(root.path)
             root.place = root.path if whole else root.path.parent
             root.identity = _identity(root.place)
             root.watch = self.observer.schedule(self.pending, str(root.place), recursive=whole, event_filter=_WANTED)
@@ -290,9 +291,9 @@ class _Follower:
         kept = {}
         for path, first in taken.items():
             # What is gone may have been a folder: names such as "x.tmp" are passed over for files only.
-            kinds = (path.is_dir(),) if os.path.lexists(path) else (False, True)
+            kinds = (folder_is_there(path),) if os.path.lexists(path) else (False, True)
             above = [own for root, own in rules.items() if root == path or root in path.parents]
-            if any(not own.ignored(path, is_folder=is_folder) for own in above for is_folder in kinds):
+            if any(not own.ignored(path, is_folder=kind) for own in above for kind in kinds):
                 kept[path] = first
         return kept
 

@@ -102,12 +102,14 @@ def _follow(path: Path) -> Path:
 
 def _hint(library: "Library", arguments: argparse.Namespace, output: Output) -> None:
     """Says which condition may have left nothing."""
+    from drama_app.scan import is_there
+
     roots = library.roots()
     for name in arguments.folders:
         folder = _follow(Path(name))
         if not any(folder.is_relative_to(root) or root.is_relative_to(folder) for root in roots):
             output.note(f"{name} is in no indexed folder; `drama-app status` lists them")
-        elif not folder.exists():
+        elif not is_there(folder):
             output.note(f"{name} does not exist")
     if arguments.types or arguments.lang:
         output.note("`drama-app status` lists the types and languages that are indexed")

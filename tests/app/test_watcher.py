@@ -204,6 +204,15 @@ def test_vanished_root_is_noted_and_looked_at_on_return(running: _Watch, root: P
     running.wait(lambda: running.has(root / "after.txt"))
 
 
+def test_a_root_that_the_system_refuses_ends_no_other(running: _Watch, root: Path) -> None:
+    """A root on a dead mount, whose every look is an error, is said to be missing; the others are followed."""
+    refused = root / ("x" * 300)  # ENAMETOOLONG stands for ENOTCONN, which only a dead mount gives
+    running.roots.append(refused)
+    running.wait(lambda: any(f"{refused} is not there" in note for _, each in running.reports for note in each.notes))
+    _write(root / "after.txt")
+    running.wait(lambda: running.has(root / "after.txt"))
+
+
 def test_replaced_root_is_followed(running: _Watch, root: Path) -> None:
     """A root replaced by another folder of its name, between two looks, is watched and looked at again."""
     root.rename(root.with_name("former"))
