@@ -46,7 +46,7 @@ class Settings:
     ignore: tuple[str, ...] = _option(
         (), "index.ignore", 'More patterns to pass over, as in a .gitignore, for example ["*.bak", "archive/"].'
     )
-    max_file_megabytes: int = _option(256, "index.max_file_megabytes", "Larger files are passed over, and said so.")
+    max_file_megabytes: int = _option(256, "index.max_file_megabytes", "A larger file is failed.")
     workers: int = _option(0, "extraction.workers", "Processes that read files; 0 chooses by the number of cores.")
     timeout_seconds: float = _option(120.0, "extraction.timeout_seconds", "A file that takes longer to read is failed.")
     memory_megabytes: int = _option(

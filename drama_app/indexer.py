@@ -108,6 +108,13 @@ def _failed(manifest: Manifest, below: Collection[Path] | None) -> tuple[Skipped
     return tuple(each for each in failed if not wanted.isdisjoint((each.path, *each.path.parents)))
 
 
+def distrust_failures(manifest: Manifest, below: Collection[Path] | None) -> None:
+    """Has the next sync read again what failed at and below some paths; until then it stays told as failed."""
+    with manifest.transaction():  # a sync of another process may settle a file between the look and the change
+        rows = [manifest.file(each.path) for each in _failed(manifest, below)]
+        manifest.put_files(replace(row, checked_ns=row.mtime_ns) for row in rows if row is not None)
+
+
 def remove_orphans(manifest: Manifest, store: PassageStore) -> list[int]:
     """Removes documents that no file holds, and what a killed run left: hidden first, so that nothing half shows.
 

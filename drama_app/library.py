@@ -141,16 +141,17 @@ class Library:
 
     def retry(
         self,
-        paths: Iterable[Path],
+        paths: Iterable[Path] | None = None,
         *,
         on_progress: Callable[[Progress], None] | None = None,
         stop: threading.Event | None = None,
     ) -> SyncReport:
-        """Reads files again that failed, though they have not changed."""
-        wanted = set(paths)
-        failed = [each.path for each in self._manifest.skipped("failed") if each.path in wanted]
-        self._manifest.remove_files(failed)
-        return self.sync(failed, on_progress=on_progress, stop=stop)
+        """A sync that reads files again that failed, though they have not changed."""
+        from drama_app.indexer import distrust_failures
+
+        paths = None if paths is None else tuple(paths)
+        distrust_failures(self._manifest, paths)
+        return self.sync(paths, on_progress=on_progress, stop=stop)
 
     def pause(self, root: Path) -> None:
         """Leaves a root alone until `resume`; what is indexed of it stays searchable."""

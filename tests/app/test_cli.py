@@ -5,12 +5,15 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from drama_app import cli
 from drama_app.commands.search import read_date, read_last_date, split_page
+from drama_app.config import load_settings
+from drama_app.library import Library
 
 ROOT = Path(cli.__file__).parent.parent
 
@@ -179,3 +182,29 @@ def test_a_condition_that_no_file_can_meet_is_named(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out == f"{folder / 'bees.txt'}\n"
     assert cli.main(["search", "bees", "--in", str(tmp_path / "other")]) == 1
     assert "is in no indexed folder" in capsys.readouterr().err
+
+
+def test_failed_files_are_read_again_when_asked(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file beyond a limit names the setting that exists; `--retry` after a change reads it, of these PATHs only."""
+    folder = tmp_path / "docs"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / f"{name}.txt").write_text(f"About otters in {name}. " * 60_000, encoding="utf-8")
+        os.utime(folder / name / f"{name}.txt", (1e9, 1e9))
+    monkeypatch.setenv("DRAMA_APP_MAX_FILE_MEGABYTES", "1")
+    assert cli.main(["index", str(folder), "--retriever", str(tiny)]) == 3
+    assert "raise index.max_file_megabytes, then run `drama-app index --retry`" in capsys.readouterr().out
+    monkeypatch.setenv("DRAMA_APP_MAX_FILE_MEGABYTES", "2")
+    library = Library.open(load_settings())
+    for row in list(library._manifest.files()):  # as if they had been looked at long after their last change
+        library._manifest.put_files([replace(row, checked_ns=row.ctime_ns + 10**10)])
+    library.close()
+
+    assert cli.main(["index", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["added"] == 0
+    assert cli.main(["index", str(folder / "a"), "--retry", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 1
+    assert cli.main(["index", "--retry", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 1

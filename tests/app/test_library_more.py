@@ -83,6 +83,17 @@ def test_a_retry_picks_up_what_became_readable(library: Library, folder: Path) -
     assert library.search("violin", mode="keywords").hits[0].path == folder / "song.txt"
 
 
+def test_a_retry_of_a_root_that_is_away_forgets_no_failure(library: Library, folder: Path) -> None:
+    """What cannot be read again now stays told as failed."""
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing of a document")
+    library.sync()
+    folder.rename(folder.with_name("away"))
+
+    library.retry()
+
+    assert [each.path.name for each in library.status().failed] == ["broken.pdf"]
+
+
 def test_passages_of_a_file_come_in_order(library: Library, folder: Path) -> None:
     """All passages of a document, first to last; of a file that is not indexed none."""
     passages = library.passages_of(folder / "bread.md")
