@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from drama_app.embed import Encoder
 from drama_app.errors import UsageError
 from drama_app.extract.pool import ExtractionPool
 from drama_app.ignore import IgnoreRules
-from drama_app.manifest import FileRow, Manifest, now_ns
+from drama_app.manifest import FileRow, Manifest, RootRow, now_ns
 from drama_app.pipeline import Pipeline, Tally
 from drama_app.records import SOME_PASSAGES, Progress, Skipped, SyncReport
 from drama_app.scan import Found, Known, folder_is_there, is_gone, merge_roots, needs_check, root_is_gone, scan
@@ -210,6 +210,38 @@ def followed_roots(manifest: Manifest, settings: Settings) -> list[Path]:
     outer = merge_roots(every)
     inner = [path for path in every if path not in outer]
     return outer + [path for path in inner if is_left_out(manifest, settings, path, outer)]
+
+
+def add_root(
+    manifest: Manifest, settings: Settings, root: Path, *, hidden: bool | None, ignore: Sequence[str] | None
+) -> None:
+    """Follows a root from the next sync on; one that is part of another is followed with that one.
+
+    Raises:
+        UsageError: that one is paused, or its own `hidden` and `ignore` hold, so that these would do nothing.
+    """
+    with manifest.transaction():  # what is refused leaves no trace
+        manifest.include(root)
+        rows = manifest.roots()
+        above = [row for row in rows if row.path in root.parents]
+        outer = [row for row in above if not is_left_out(manifest, settings, root, [row.path])]
+        awake = [row for row in outer if row.state != "paused"]
+        if not outer or (not awake and any(row.path == root for row in rows)):
+            manifest.add_root(root, hidden=hidden, ignore=ignore)
+        elif not awake:
+            place = outer[0].path
+            raise UsageError(f"{root} is part of {place}, which is paused: `drama-app index {place}` follows it again")
+        elif hidden is not None or ignore is not None:
+            raise UsageError(_refuse_choices(root, awake[0]))
+
+
+def _refuse_choices(root: Path, outer: RootRow) -> str:
+    inside = (root.relative_to(outer.path) / "**" / "PATTERN").as_posix()
+    old = f" (a new --ignore replaces what it has: {', '.join(outer.ignore)})" if outer.ignore else ""
+    return (
+        f"{root} is indexed as part of {outer.path}, so --hidden and --ignore would do nothing for it: "
+        f"name {outer.path} with them{old}; there, --ignore '/{inside}' is for this folder alone"
+    )
 
 
 def is_left_out(manifest: Manifest, settings: Settings, path: Path, roots: Iterable[Path]) -> bool:

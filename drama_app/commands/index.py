@@ -45,6 +45,8 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
     with stopping(output) as stop, Library.open(settings, create=bool(roots), retriever=arguments.retriever) as library:
         for root in roots:
             library.add_root(root, hidden=arguments.hidden, ignore=arguments.ignore, yes=arguments.yes)
+            if library.resume(root):
+                output.note(f"{root} was paused: it is followed again")
         if not library.roots():
             raise UsageError("no folder is indexed yet: run `drama-app index FOLDER`")
         with showing_progress(output) as on_progress:

@@ -208,3 +208,25 @@ def test_failed_files_are_read_again_when_asked(
     assert json.loads(capsys.readouterr().out)["added"] == 1
     assert cli.main(["index", "--retry", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["added"] == 1
+
+
+def test_a_paused_folder_that_is_named_is_followed_again(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`index` without it leaves a paused folder alone; with it the pause is over, and that is said."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    assert cli.main(["index", str(folder), "--retriever", str(tiny)]) == 0
+    with Library.open(load_settings()) as library:
+        library.pause(folder)
+    (folder / "bees.txt").write_text("Bees dance on the comb.", encoding="utf-8")
+    capsys.readouterr()
+
+    assert cli.main(["index", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 0
+    assert cli.main(["index", str(folder), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["added"] == 1
+    assert f"{folder} was paused: it is followed again" in err
+    assert cli.main(["index", str(folder)]) == 0
+    assert "paused" not in capsys.readouterr().err
