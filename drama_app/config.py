@@ -264,7 +264,7 @@ def _parse(variable: str, text: str, item: Any) -> object:
 
 def _read_file(path: Path) -> dict[str, object]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows write a byte order mark
         import tomllib  # here: 4 ms of every start, and most people have no such file
 
         content = tomllib.loads(text)
