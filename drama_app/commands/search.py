@@ -65,7 +65,8 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
         output.write_json(results_to_json(results))
     elif arguments.jsonl:
         for hit in results.hits:
-            output.write_json(hit_to_json(hit), indent=None)
+            line = {"nothing_good_enough": results.nothing_good_enough, **hit_to_json(hit)}
+            output.write_json(line, indent=None)
     elif arguments.paths and not results.nothing_good_enough:
         for hit in results.hits:
             output.write_path(hit.path, end=b"\0" if arguments.null else b"\n")
