@@ -46,7 +46,7 @@ class Settings:
     ignore: tuple[str, ...] = _option(
         (), "index.ignore", 'More patterns to pass over, as in a .gitignore, for example ["*.bak", "archive/"].'
     )
-    max_file_megabytes: int = _option(256, "index.max_file_megabytes", "Larger files are passed over, and said so.")
+    max_file_megabytes: int = _option(256, "index.max_file_megabytes", "A larger file is failed.")
     workers: int = _option(0, "extraction.workers", "Processes that read files; 0 chooses by the number of cores.")
     timeout_seconds: float = _option(120.0, "extraction.timeout_seconds", "A file that takes longer to read is failed.")
     memory_megabytes: int = _option(
@@ -264,7 +264,7 @@ def _parse(variable: str, text: str, item: Any) -> object:
 
 def _read_file(path: Path) -> dict[str, object]:
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows write a byte order mark
         import tomllib  # here: 4 ms of every start, and most people have no such file
 
         content = tomllib.loads(text)

@@ -99,15 +99,19 @@ class _State:
     def __init__(self, manifest: Manifest, on_state: Callable[[str], None]) -> None:
         self._manifest = manifest
         self._on_state = on_state
-        self._said = ""
+        self._said = self._kept = ""
         self.notes: tuple[str, ...] = ()
 
     def say(self, line: str) -> None:
+        """Tells what is new. A line that a full disk does not take is kept with the next call."""
         # File names that are no UTF-8 can be neither kept nor shown as they are.
         line = "; ".join((line, *self.notes)).encode("utf-8", "replace").decode()
+        if line != self._kept:
+            with suppress(sqlite3.OperationalError):
+                self._manifest.put(watch_state=line)
+                self._kept = line
         if line != self._said:
             self._said = line
-            self._manifest.put(watch_state=line)
             self._on_state(line)
 
     def rest(self, report: SyncReport) -> None:

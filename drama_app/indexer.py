@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from drama_app.embed import Encoder
 from drama_app.errors import UsageError
 from drama_app.extract.pool import ExtractionPool
 from drama_app.ignore import IgnoreRules
-from drama_app.manifest import FileRow, Manifest, now_ns
+from drama_app.manifest import FileRow, Manifest, RootRow, now_ns
 from drama_app.pipeline import Pipeline, Tally
 from drama_app.records import SOME_PASSAGES, Progress, Skipped, SyncReport
-from drama_app.scan import Found, Known, merge_roots, needs_check, root_is_gone, scan
+from drama_app.scan import Found, Known, folder_is_there, is_gone, merge_roots, needs_check, root_is_gone, scan
 from drama_app.store import PassageStore
 
 log = logging.getLogger(__name__)
@@ -106,6 +106,13 @@ def _failed(manifest: Manifest, below: Collection[Path] | None) -> tuple[Skipped
         return failed
     wanted = set(below)
     return tuple(each for each in failed if not wanted.isdisjoint((each.path, *each.path.parents)))
+
+
+def distrust_failures(manifest: Manifest, below: Collection[Path] | None) -> None:
+    """Has the next sync read again what failed at and below some paths; until then it stays told as failed."""
+    with manifest.transaction():  # a sync of another process may settle a file between the look and the change
+        rows = [manifest.file(each.path) for each in _failed(manifest, below)]
+        manifest.put_files(replace(row, checked_ns=row.mtime_ns) for row in rows if row is not None)
 
 
 def remove_orphans(manifest: Manifest, store: PassageStore) -> list[int]:
@@ -205,11 +212,43 @@ def followed_roots(manifest: Manifest, settings: Settings) -> list[Path]:
     return outer + [path for path in inner if is_left_out(manifest, settings, path, outer)]
 
 
+def add_root(
+    manifest: Manifest, settings: Settings, root: Path, *, hidden: bool | None, ignore: Sequence[str] | None
+) -> None:
+    """Follows a root from the next sync on; one that is part of another is followed with that one.
+
+    Raises:
+        UsageError: that one is paused, or its own `hidden` and `ignore` hold, so that these would do nothing.
+    """
+    with manifest.transaction():  # what is refused leaves no trace
+        manifest.include(root)
+        rows = manifest.roots()
+        above = [row for row in rows if row.path in root.parents]
+        outer = [row for row in above if not is_left_out(manifest, settings, root, [row.path])]
+        awake = [row for row in outer if row.state != "paused"]
+        if not outer or (not awake and any(row.path == root for row in rows)):
+            manifest.add_root(root, hidden=hidden, ignore=ignore)
+        elif not awake:
+            place = outer[0].path
+            raise UsageError(f"{root} is part of {place}, which is paused: `drama-app index {place}` follows it again")
+        elif hidden is not None or ignore is not None:
+            raise UsageError(_refuse_choices(root, awake[0]))
+
+
+def _refuse_choices(root: Path, outer: RootRow) -> str:
+    inside = (root.relative_to(outer.path) / "**" / "PATTERN").as_posix()
+    old = f" (a new --ignore replaces what it has: {', '.join(outer.ignore)})" if outer.ignore else ""
+    return (
+        f"{root} is indexed as part of {outer.path}, so --hidden and --ignore would do nothing for it: "
+        f"name {outer.path} with them{old}; there, --ignore '/{inside}' is for this folder alone"
+    )
+
+
 def is_left_out(manifest: Manifest, settings: Settings, path: Path, roots: Iterable[Path]) -> bool:
     """Whether `path` is in none of the roots, or passed over by the rules of each that it is in."""
     above = [root for root in roots if root in path.parents]
-    is_folder = path.is_dir()
-    return all(rules_for(manifest, settings, root).ignored(path, is_folder=is_folder) for root in above)
+    whole = folder_is_there(path)
+    return all(rules_for(manifest, settings, root).ignored(path, is_folder=whole) for root in above)
 
 
 def root_above(manifest: Manifest, settings: Settings, path: Path) -> Path | None:
@@ -246,7 +285,7 @@ def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path
         if root_is_gone(root, device=devices[root], has_files=bool(known), is_file=root in known):
             manifest.mark_root(root, state="missing", device=None, synced=None)
             survey.notes.append(f"{root} is not there now: what is indexed of it stays searchable")
-        elif not os.path.lexists(path) or rules.ignored(path, is_folder=path.is_dir()):
+        elif is_gone(path) or rules.ignored(path, is_folder=folder_is_there(path)):
             survey.gone |= known.keys()
         else:
             _compare(manifest, survey, path, rules, known, stop)
@@ -274,7 +313,7 @@ def _compare(
     seen: set[Path] = set()
     closed: list[Path] = []
     for found in scan(top, rules, stop=stop):
-        if isinstance(found, Skipped) and not os.path.lexists(found.path):
+        if isinstance(found, Skipped) and is_gone(found.path):
             continue  # it went away during the walk: gone, not failed
         seen.add(found.path)
         if isinstance(found, Skipped):

@@ -96,18 +96,16 @@ class Library:
             The path as it is kept: absolute, without links. Inside another root it is part of that one.
 
         Raises:
-            UsageError: there is nothing to index there, or too much by accident.
+            UsageError: there is nothing to index there, too much by accident, or it is part of a root that is paused
+                or whose own `hidden` and `ignore` hold for it.
         """
-        from drama_app.indexer import is_left_out
+        from drama_app.indexer import add_root
         from drama_app.scan import check_root
 
         settings = self._settings
         own = (settings.data_folder, settings.config_folder, settings.state_folder, settings.cache_folder)
         root = check_root(path, yes=yes, own=own)
-        self._manifest.include(root)
-        above = [each for each in self.roots() if each in root.parents]
-        if is_left_out(self._manifest, settings, root, above):
-            self._manifest.add_root(root, hidden=hidden, ignore=ignore)
+        add_root(self._manifest, settings, root, hidden=hidden, ignore=ignore)
         return root
 
     def sync(
@@ -141,24 +139,25 @@ class Library:
 
     def retry(
         self,
-        paths: Iterable[Path],
+        paths: Iterable[Path] | None = None,
         *,
         on_progress: Callable[[Progress], None] | None = None,
         stop: threading.Event | None = None,
     ) -> SyncReport:
-        """Reads files again that failed, though they have not changed."""
-        wanted = set(paths)
-        failed = [each.path for each in self._manifest.skipped("failed") if each.path in wanted]
-        self._manifest.remove_files(failed)
-        return self.sync(failed, on_progress=on_progress, stop=stop)
+        """A sync that reads files again that failed, though they have not changed."""
+        from drama_app.indexer import distrust_failures
+
+        paths = None if paths is None else tuple(paths)
+        distrust_failures(self._manifest, paths)
+        return self.sync(paths, on_progress=on_progress, stop=stop)
 
     def pause(self, root: Path) -> None:
         """Leaves a root alone until `resume`; what is indexed of it stays searchable."""
         self._manifest.pause_root(root, paused=True)
 
-    def resume(self, root: Path) -> None:
-        """Follows a paused root again from the next sync on."""
-        self._manifest.pause_root(root, paused=False)
+    def resume(self, root: Path) -> bool:
+        """Follows a paused root again from the next sync on. False if it was not paused."""
+        return self._manifest.pause_root(root, paused=False)
 
     def estimate(
         self, path: Path, *, tell: Callable[[Estimate], None] | None = None, stop: threading.Event | None = None

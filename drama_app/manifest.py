@@ -136,12 +136,14 @@ class Manifest(Database):
                 (state, device, synced, os.fsencode(path)),
             )
 
-    def pause_root(self, path: Path, *, paused: bool) -> None:
-        """Leaves a root alone from now on, or follows it again."""
+    def pause_root(self, path: Path, *, paused: bool) -> bool:
+        """Leaves a root alone from now on, or follows it again. False if that was so already."""
         with self.transaction():
-            self._connection.execute(
-                "UPDATE roots SET state = ? WHERE path = ?", ("paused" if paused else "incomplete", os.fsencode(path))
+            cursor = self._connection.execute(
+                "UPDATE roots SET state = ? WHERE path = ? AND (state = 'paused') <> ?",
+                ("paused" if paused else "incomplete", os.fsencode(path), paused),
             )
+            return cursor.rowcount > 0
 
     def exclude(self, path: Path) -> None:
         """Leaves `path` out of every later sync, until it is added as a root."""

@@ -258,7 +258,8 @@ def cut_snippet(passage: PassageHit, limit: int = SNIPPET_CHARACTERS) -> tuple[s
     # A short rest would leave the snippet half empty: step back, to a word's beginning.
     start = max(0, min(start, len(text) - limit))
     if start:
-        space = text.find(" ", start, start + 20)
+        # Never past the sentence's own beginning: without spaces between words the next one is far into it.
+        space = text.find(" ", start, min(start + 20, passage.sentence[0]) if passage.sentence else start + 20)
         start = start if text[start - 1].isspace() or space < 0 else space + 1
     pieces: list[str] = ["…"] if start else []
     offsets = [-1] * len(pieces)

@@ -211,7 +211,10 @@ class Pipeline:
         job = Job(replace_stat(found), now_ns())
         if job.found.size > self._max_file_bytes and job.suffix in _SUPPORTED:
             limit = self._max_file_bytes // 2**20
-            raise ExtractionError(f"too large: {job.found.size // 2**20} MB, the limit is {limit} MB (max_file_mb)")
+            raise ExtractionError(
+                f"too large: {job.found.size // 2**20} MB, the limit is {limit} MB: "
+                "raise index.max_file_megabytes, then run `drama-app index --retry`"
+            )
         if job.suffix not in _SUPPORTED:
             return job  # mostly photos, films and archives: a look at their first bytes is cheaper than a hash
         job.digest = _hash(job.found.path)

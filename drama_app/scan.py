@@ -127,7 +127,7 @@ def root_is_gone(root: Path, *, device: int | None, has_files: bool, is_file: bo
         with os.scandir(root) as listing:
             empty = next(listing, None) is None
     except FileNotFoundError:
-        return has_files and not (is_file and root.parent.is_dir())
+        return has_files and not (is_file and folder_is_there(root.parent))
     except OSError:
         return True  # a stale network mount: nothing can be said of what it holds
     return empty and device is not None and status.st_dev != device
@@ -172,6 +172,27 @@ def _is_vast(root: Path) -> bool:
     if any(root == Path(name) for name in _SYSTEM):
         return True
     return os.path.ismount(root) and root != Path(tempfile.gettempdir()).resolve()
+
+
+def is_there(path: Path) -> bool:
+    """Whether the path leads to something; what lies on a dead mount does not. `Path.exists` raises for that."""
+    return os.path.exists(path)  # noqa: PTH110
+
+
+def folder_is_there(path: Path) -> bool:
+    """Whether the path leads to a folder; what lies on a dead mount does not. `Path.is_dir` raises for that."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_gone(path: Path) -> bool:
+    """Whether there is nothing at the path. What lies on a dead mount, or cannot be asked for, may well be there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def describe(error: OSError, *, what: str = "file") -> str:

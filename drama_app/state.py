@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from drama_app.config import Settings, measure_folder
 from drama_app.manifest import Manifest
 from drama_app.records import RootStatus, Status
+from drama_app.scan import is_there
 
 if TYPE_CHECKING:
     from drama_app.store import PassageStore
@@ -19,7 +20,7 @@ def read_status(manifest: Manifest, settings: Settings, store: "Callable[[], Pas
     documents, passages = manifest.counts()
     roots = []
     for root in manifest.roots():
-        there = root.state == "never synced" or root.path.exists()
+        there = root.state == "never synced" or is_there(root.path)
         state = root.state if there else "missing"
         roots.append(RootStatus(root.path, *manifest.counts_below(root.path), root.synced, state))
     return Status(

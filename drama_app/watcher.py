@@ -7,6 +7,7 @@ did not change: the sync compares with the manifest, so a needless path costs on
 
 import logging
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
 from drama_app.ignore import IGNORE_FILES, IgnoreRules
+from drama_app.scan import folder_is_there, is_there
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ _WANTED = [
 ]  # fmt: skip
 """What the system is asked for: without reads, its queue of events fills half as fast."""
 _LIMIT = "the system's limit on watched folders is reached"
+_OCTAL = re.compile(rb"\\([0-3][0-7]{2})")
 _DEATHS = 3  # a watch that ends so often is not started again
 _OVERFLOW_LOGGER = "watchdog.observers.inotify_c"
 
@@ -209,7 +212,7 @@ class _Follower:
                 root = self.known[path] = _Root(path, looked=time.monotonic())
                 self._start(root)
                 self.pending.add(path)  # whatever changed before events came
-            missing = not path.exists()
+            missing = not is_there(path)
             if missing and not root.missing:
                 self._unwatch(root)
             elif root.missing and not missing:
@@ -244,13 +247,13 @@ class _Follower:
 
     def _start(self, root: _Root) -> None:
         root.reason = describe_mount(root.path)
-        if root.reason or not root.path.exists():
+        if root.reason or not is_there(root.path):
             return
         if self.observer is None:
             root.reason = _LIMIT
             return
         try:
-            whole = root.path.is_dir()
+            whole = folder_is_there(root.path)
             root.place = root.path if whole else root.path.parent
             root.identity = _identity(root.place)
             root.watch = self.observer.schedule(self.pending, str(root.place), recursive=whole, event_filter=_WANTED)
@@ -288,9 +291,9 @@ class _Follower:
         kept = {}
         for path, first in taken.items():
             # What is gone may have been a folder: names such as "x.tmp" are passed over for files only.
-            kinds = (path.is_dir(),) if os.path.lexists(path) else (False, True)
+            kinds = (folder_is_there(path),) if os.path.lexists(path) else (False, True)
             above = [own for root, own in rules.items() if root == path or root in path.parents]
-            if any(not own.ignored(path, is_folder=is_folder) for own in above for is_folder in kinds):
+            if any(not own.ignored(path, is_folder=kind) for own in above for kind in kinds):
                 kept[path] = first
         return kept
 
@@ -356,15 +359,21 @@ def describe_mount(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> s
         mounts: Linux's list of mounts; elsewhere there is none and native events are trusted.
     """
     try:
-        lines = mounts.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        lines = [line for line in mounts.read_bytes().split(b"\n") if line]
     except OSError:
         return ""
     best, kind = -1, ""
     for line in lines:
-        fields, _, rest = line.partition(" - ")
-        place = Path(fields.split()[4].encode("latin-1", "surrogateescape").decode("unicode_escape"))
+        place, type_ = read_mount(line)
         if (place == path or place in path.parents) and len(place.parts) >= best:
-            best, kind = len(place.parts), rest.split()[0]
+            best, kind = len(place.parts), type_
     if kind in _LOCAL_FUSE:
         return ""
     return f"network mount ({kind})" if kind in _NETWORK or kind.startswith("fuse.") else ""
+
+
+def read_mount(line: bytes) -> tuple[Path, str]:
+    r"""Mount point and type of file system of a line of mountinfo, in which white space is written as "\040"."""
+    fields, _, rest = line.partition(b" - ")
+    place = _OCTAL.sub(lambda match: bytes([int(match[1], 8)]), fields.split(b" ")[4])
+    return Path(os.fsdecode(place)), os.fsdecode(rest.split(b" ")[0])

@@ -55,9 +55,11 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
 
 def check_folders(settings: Settings) -> Iterator[Check]:
     """Our folders can be written by their owner and read by nobody else."""
+    from drama_app.scan import is_there
+
     folders = (settings.data_folder, settings.state_folder, settings.cache_folder, settings.log_folder)
     for folder in dict.fromkeys(folders):
-        nearest = next(path for path in (folder, *folder.parents) if path.exists())
+        nearest = next(path for path in (folder, *folder.parents) if is_there(path))
         if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
             yield Check("folders", "fail", f"{nearest} cannot be written: correct its permissions")
         elif nearest != folder:
@@ -70,7 +72,9 @@ def check_folders(settings: Settings) -> Iterator[Check]:
 
 def check_disk(settings: Settings) -> Iterator[Check]:
     """There is room for an index."""
-    nearest = next(path for path in (settings.data_folder, *settings.data_folder.parents) if path.exists())
+    from drama_app.scan import is_there
+
+    nearest = next(path for path in (settings.data_folder, *settings.data_folder.parents) if is_there(path))
     free = shutil.disk_usage(nearest).free
     text = f"{free / 1e9:.1f} GB free at {nearest}"
     if free < FREE_BYTES:

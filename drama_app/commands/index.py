@@ -1,6 +1,6 @@
 """Make folders searchable, or bring the index in step with them.
 
-Without PATH every known folder is looked at. Only what changed is read again.
+Without PATH every known folder is looked at. Only what changed is read again; with --retry also what failed.
 """
 
 import argparse
@@ -28,6 +28,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
         "--ignore", action="append", metavar="PATTERN",
         help="pass over what matches, as in a .gitignore; kept for these PATHs",
     )  # fmt: skip
+    parser.add_argument("--retry", action="store_true", help="read again what failed, of these PATHs or of all folders")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the encoder")
     parser.set_defaults(flags=lambda arguments: {"threads": arguments.threads})
 
@@ -44,10 +45,13 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
     with stopping(output) as stop, Library.open(settings, create=bool(roots), retriever=arguments.retriever) as library:
         for root in roots:
             library.add_root(root, hidden=arguments.hidden, ignore=arguments.ignore, yes=arguments.yes)
+            if library.resume(root):
+                output.note(f"{root} was paused: it is followed again")
         if not library.roots():
             raise UsageError("no folder is indexed yet: run `drama-app index FOLDER`")
         with showing_progress(output) as on_progress:
-            report = library.sync(roots or None, on_progress=on_progress, stop=stop)
+            sync = library.retry if arguments.retry else library.sync
+            report = sync(roots or None, on_progress=on_progress, stop=stop)
     if arguments.json:
         output.write_json(report_to_json(report))
     else:

@@ -65,7 +65,8 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
         output.write_json(results_to_json(results))
     elif arguments.jsonl:
         for hit in results.hits:
-            output.write_json(hit_to_json(hit), indent=None)
+            line = {"nothing_good_enough": results.nothing_good_enough, **hit_to_json(hit)}
+            output.write_json(line, indent=None)
     elif arguments.paths and not results.nothing_good_enough:
         for hit in results.hits:
             output.write_path(hit.path, end=b"\0" if arguments.null else b"\n")
@@ -102,12 +103,14 @@ def _follow(path: Path) -> Path:
 
 def _hint(library: "Library", arguments: argparse.Namespace, output: Output) -> None:
     """Says which condition may have left nothing."""
+    from drama_app.scan import is_there
+
     roots = library.roots()
     for name in arguments.folders:
         folder = _follow(Path(name))
         if not any(folder.is_relative_to(root) or root.is_relative_to(folder) for root in roots):
             output.note(f"{name} is in no indexed folder; `drama-app status` lists them")
-        elif not folder.exists():
+        elif not is_there(folder):
             output.note(f"{name} does not exist")
     if arguments.types or arguments.lang:
         output.note("`drama-app status` lists the types and languages that are indexed")

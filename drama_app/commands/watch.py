@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
     with stopping(output) as stop, Library.open(settings, create=bool(roots)) as library:
         for root in roots:
             library.add_root(root, yes=arguments.yes)
+            if library.resume(root):
+                output.note(f"{root} was paused: it is followed again")
         if not library.roots():
             raise UsageError("no folder is indexed yet: run `drama-app watch FOLDER`")
         library.watch(on_report=_News(output).tell, on_state=output.note, stop=stop)

@@ -117,7 +117,9 @@ def show_in_folder(path: Path) -> str:
 
 
 def _existing(path: Path) -> Path:
-    if not path.exists():
+    from drama_app.scan import is_there
+
+    if not is_there(path):
         raise DramaError(f"{shorten_path(path)} is gone: it was moved, deleted or unplugged since it was indexed")
     return path.absolute()
 

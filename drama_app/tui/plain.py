@@ -228,6 +228,8 @@ class Dialogue:
             raise UsageError(f"there is no folder {folder}")
         self._library = self._library or Library.open(self._settings, create=True)
         root = self._library.add_root(path)
+        if self._library.resume(root):
+            self._say(f"{shorten_path(root)} was paused: it is followed again.")
         expected = self._library.estimate(root)
         about = f"about {describe_seconds(expected.seconds)} and {describe_bytes(expected.disk)} of disk"
         self._say(f"Reading {shorten_path(root)}: {count_of(expected.files, 'file')}, {about}. Ctrl-C stops.")

@@ -92,11 +92,13 @@ def search(library: "Library", request: Request) -> Results:
 
 def explain_nothing(library: "Library", request: Request) -> str:
     """Returns which of the folders that were asked for is not there, in a sentence; "" if all are. Touches the disk."""
+    from drama_app.scan import is_there
+
     roots = library.roots()
     missing = [
         chip.value
         for chip in request.chips
-        if chip.key == "in" and not any(folder.exists() for folder in find_folders(chip.value, roots))
+        if chip.key == "in" and not any(is_there(folder) for folder in find_folders(chip.value, roots))
     ]
     return f"in:{missing[0]} names no folder that is there. Below a folder of F3 its name is enough" if missing else ""
 

@@ -5,12 +5,15 @@ import os
 import stat
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from drama_app import cli
+from drama_app import cli, rank
 from drama_app.commands.search import read_date, read_last_date, split_page
+from drama_app.config import load_settings
+from drama_app.library import Library
 
 ROOT = Path(cli.__file__).parent.parent
 
@@ -157,6 +160,14 @@ def test_dates_cover_whole_years_months_and_days() -> None:
     assert read_date("2024-05-31") > read_date("2024-05")
 
 
+@pytest.mark.parametrize(("text", "first", "days"), [("20240131", "2024-01-31", 1), ("2024-W05", "2024-01-29", 7)])
+def test_dates_of_other_forms_cover_their_days_too(text: str, first: str, days: int) -> None:
+    """--until 20240131 includes that day; a time is a moment."""
+    assert read_date(text) == read_date(first)
+    assert read_last_date(text) - read_date(text) == pytest.approx(days * 86_400, abs=1)
+    assert read_last_date("20240131T12:00") == read_date("2024-01-31 12:00")
+
+
 def test_a_name_with_a_number_sign_is_itself(tmp_path: Path) -> None:
     """FILE#2 is page 2 unless a file of that name exists."""
     (tmp_path / "a#2").write_text("x", encoding="utf-8")
@@ -179,3 +190,69 @@ def test_a_condition_that_no_file_can_meet_is_named(tmp_path: Path, capsys: pyte
     assert capsys.readouterr().out == f"{folder / 'bees.txt'}\n"
     assert cli.main(["search", "bees", "--in", str(tmp_path / "other")]) == 1
     assert "is in no indexed folder" in capsys.readouterr().err
+
+
+def test_failed_files_are_read_again_when_asked(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file beyond a limit names the setting that exists; `--retry` after a change reads it, of these PATHs only."""
+    folder = tmp_path / "docs"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / f"{name}.txt").write_text(f"About otters in {name}. " * 60_000, encoding="utf-8")
+        os.utime(folder / name / f"{name}.txt", (1e9, 1e9))
+    monkeypatch.setenv("DRAMA_APP_MAX_FILE_MEGABYTES", "1")
+    assert cli.main(["index", str(folder), "--retriever", str(tiny)]) == 3
+    assert "raise index.max_file_megabytes, then run `drama-app index --retry`" in capsys.readouterr().out
+    monkeypatch.setenv("DRAMA_APP_MAX_FILE_MEGABYTES", "2")
+    library = Library.open(load_settings())
+    for row in list(library._manifest.files()):  # as if they had been looked at long after their last change
+        library._manifest.put_files([replace(row, checked_ns=row.ctime_ns + 10**10)])
+    library.close()
+
+    assert cli.main(["index", "--json"]) == 3
+    assert json.loads(capsys.readouterr().out)["added"] == 0
+    assert cli.main(["index", str(folder / "a"), "--retry", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 1
+    assert cli.main(["index", "--retry", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 1
+
+
+def test_a_paused_folder_that_is_named_is_followed_again(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`index` without it leaves a paused folder alone; with it the pause is over, and that is said."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    assert cli.main(["index", str(folder), "--retriever", str(tiny)]) == 0
+    with Library.open(load_settings()) as library:
+        library.pause(folder)
+    (folder / "bees.txt").write_text("Bees dance on the comb.", encoding="utf-8")
+    capsys.readouterr()
+
+    assert cli.main(["index", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 0
+    assert cli.main(["index", str(folder), "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["added"] == 1
+    assert f"{folder} was paused: it is followed again" in err
+    assert cli.main(["index", str(folder)]) == 0
+    assert "paused" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missed", [True, False])
+def test_each_line_of_jsonl_says_whether_it_is_a_near_miss(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, missed: bool
+) -> None:
+    """Who reads line by line learns as much as who reads the whole object."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for name in ("bees", "wasps"):
+        (folder / f"{name}.txt").write_text(f"The {name} dance on the comb.", encoding="utf-8")
+    cli.main(["index", str(folder), "--retriever", str(tiny)])
+    capsys.readouterr()
+    monkeypatch.setattr(rank, "is_hopeless", lambda *_, **__: missed)
+
+    code = cli.main(["search", "dance on the comb", "--jsonl"])
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (code, [line["nothing_good_enough"] for line in lines]) == (int(missed), [missed, missed])

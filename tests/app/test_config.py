@@ -81,6 +81,13 @@ def test_a_wrong_variable_is_refused(tmp_path: Path, variable: str, value: str, 
         load_settings(environment=environment(tmp_path, **{variable: value}))
 
 
+def test_a_byte_order_mark_is_no_fault(tmp_path: Path) -> None:
+    """A file as PowerShell and Notepad save it is read like any other."""
+    write_config(tmp_path, "\ufeff[retriever]\nthreads = 3\n")
+
+    assert load_settings(environment=environment(tmp_path)).threads == 3
+
+
 def test_a_configuration_where_one_stands_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A config.toml in the current folder changes nothing."""
     (tmp_path / "config.toml").write_text("[retriever]\nthreads = 9\n", encoding="utf-8")

@@ -111,3 +111,20 @@ def test_a_watch_that_cannot_write_is_stopped_at_once(library: Library, monkeypa
         wait_for(lambda: any("Input/output error" in line for line in watch.states))
 
     assert watch.reports == []
+
+
+def test_a_manifest_that_takes_no_line_does_not_end_the_watch(library: Library, folder: Path) -> None:
+    """While SQLite refuses every write the person is told, and when it writes again all is made good and kept."""
+    refuse = library._manifest._connection.execute
+    with Watch(library) as watch:
+        wait_for(lambda: any(line.startswith("up to date") for line in watch.states))
+        refuse("PRAGMA query_only = ON")  # the error of a full disk, without filling one
+        (folder / "otters.txt").write_text("about otters")
+        wait_for(lambda: any("trying again" in line for line in watch.states))
+        time.sleep(0.5)  # more than one try
+        assert len(watch.reports) == 1
+        refuse("PRAGMA query_only = OFF")
+        wait_for(lambda: watch.states[-1].startswith("up to date: 2"))
+        wait_for(lambda: library.status().watching.startswith("up to date: 2"))
+
+    assert [report.added for report in watch.reports] == [1, 1]

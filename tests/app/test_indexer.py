@@ -1,9 +1,11 @@
 """What a sync makes of roots in roots, roots that turn into links, other processes at work, and killed verbs."""
 
+import errno
 import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -185,3 +187,41 @@ def test_watch_survives_odd_names_and_sees_folders_go(library: Library, folder: 
     finally:
         stop.set()
         watcher.join()
+
+
+def test_a_root_that_the_system_refuses_is_missing(library: Library, folder: Path, tmp_path: Path) -> None:
+    """A root on a dead mount neither ends the sync of the others nor the status, which calls it missing."""
+    for place in (tmp_path, folder):  # for itself, and below another root
+        refused = place / ("x" * 300)  # ENAMETOOLONG stands for ENOTCONN, which only a dead mount gives
+        library._manifest.add_root(refused)
+        library._manifest.mark_root(refused, state="ok", device=None, synced=None)
+    (folder / "new.txt").write_text("about marmots")
+
+    assert library.sync().added == 1
+    assert [root.state for root in library.status().roots if root.path.name[0] == "x"] == ["missing", "missing"]
+
+
+def test_a_dead_mount_below_a_root_loses_nothing(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is indexed of a mount that died stays searchable, the failure is told, and its return ends that."""
+    dead = folder / "mail"
+
+    def refuse(real: Callable[..., object]) -> Callable[..., object]:
+        def ask(path: object, *arguments: object, **options: object) -> object:
+            if isinstance(path, str | Path) and Path(path).is_relative_to(dead):
+                raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", str(path))
+            return real(path, *arguments, **options)
+
+        return ask
+
+    with monkeypatch.context() as patch:
+        for name, real in (("scandir", os.scandir), ("stat", os.stat), ("lstat", os.lstat)):
+            patch.setattr(os, name, refuse(real))
+        report = library.sync()
+
+    assert report.removed == 0
+    assert [each.path for each in report.failed] == [dead]
+    assert names(library, "QX-4711") == ["trip.txt"]
+    assert library.sync().failed == ()
+    assert names(library, "QX-4711") == ["trip.txt"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from drama_app.errors import NoIndexError
+from drama_app.errors import NoIndexError, UsageError
 from drama_app.library import Library
 from drama_app.records import Progress
 
@@ -38,6 +38,37 @@ def test_a_paused_folder_is_left_alone_and_stays_searchable(library: Library, fo
     library.resume(folder)
     assert library.sync().added == 1
     assert state_of(library, folder) == "ok"
+
+
+def test_what_lies_in_a_paused_folder_is_refused(library: Library, folder: Path) -> None:
+    """A part of a paused root would not be read: the refusal names the root; a root of its own in it is taken."""
+    (folder / "deep").mkdir()
+    (folder / "own").mkdir()
+    library._manifest.add_root(folder / "own")
+    library.pause(folder)
+
+    with pytest.raises(UsageError, match=f"which is paused: `drama-app index {folder}`"):
+        library.add_root(folder / "deep")
+    assert library.add_root(folder / "own") == folder / "own"
+
+
+def test_choices_that_would_do_nothing_are_refused(library: Library, folder: Path) -> None:
+    """What is told to leave out of a part of a root would stay searchable; told of the root itself it is left out."""
+    (folder / "deep" / "er").mkdir(parents=True)
+    for place in (folder / "deep", folder / "deep" / "er", folder):
+        (place / "secret.txt").write_text(f"The password lies in {place.name}.\n")
+    library.sync()
+    for choice in ({"ignore": ["secret*"]}, {"hidden": True}, {"hidden": False}):
+        with pytest.raises(UsageError, match=f"name {folder} with them") as refused:
+            library.add_root(folder / "deep", **choice)
+    assert library.roots() == (folder,)
+
+    pattern = str(refused.value).rpartition("--ignore '")[2].partition("'")[0].replace("PATTERN", "secret*")
+    library.add_root(folder, ignore=[pattern])
+    assert library.sync().removed == 2
+    assert [hit.path for hit in library.search("password", mode="keywords").hits] == [folder / "secret.txt"]
+    with pytest.raises(UsageError, match="replaces what it has: /deep"):
+        library.add_root(folder / "deep", ignore=["*.bak"])
 
 
 def test_a_pause_outlives_the_sync_that_was_under_way(library: Library, folder: Path) -> None:
@@ -81,6 +112,17 @@ def test_a_retry_picks_up_what_became_readable(library: Library, folder: Path) -
 
     assert not library.status().failed
     assert library.search("violin", mode="keywords").hits[0].path == folder / "song.txt"
+
+
+def test_a_retry_of_a_root_that_is_away_forgets_no_failure(library: Library, folder: Path) -> None:
+    """What cannot be read again now stays told as failed."""
+    (folder / "broken.pdf").write_bytes(b"%PDF-1.4 nothing of a document")
+    library.sync()
+    folder.rename(folder.with_name("away"))
+
+    library.retry()
+
+    assert [each.path.name for each in library.status().failed] == ["broken.pdf"]
 
 
 def test_passages_of_a_file_come_in_order(library: Library, folder: Path) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from drama_app.listing import describe_report, shorten_path, show_results
 from drama_app.output import (
+    SNIPPET_CHARACTERS,
     Output,
     clean_for_terminal,
     cut_snippet,
@@ -141,6 +142,16 @@ def test_a_snippet_begins_with_the_best_sentence() -> None:
     start = text.index("The best")
 
     assert cut_snippet(passage(text, sentence=(start, start + 13)))[0].startswith("…The best one.")
+
+
+@pytest.mark.parametrize("rest", [900, SNIPPET_CHARACTERS - 5])
+def test_a_snippet_keeps_the_first_word_of_a_sentence_without_a_space_before_it(rest: int) -> None:
+    """Chinese puts no space between sentences: the one after the word would be no place to begin, even a step back."""
+    before = "昨天我们讨论了天气，大家都觉得很有意思。" * 30
+    text = before + "Python 是一种解释型语言。".ljust(rest, "好")
+    snippet, _ = cut_snippet(passage(text, sentence=(len(before), len(before) + 15)))
+
+    assert "Python 是一种" in snippet[:20]
 
 
 def test_nearest_misses_are_called_so() -> None:

@@ -14,7 +14,19 @@ import pytest
 from drama_app.errors import UsageError
 from drama_app.ignore import IgnoreRules
 from drama_app.records import Skipped
-from drama_app.scan import RACY_NS, Found, Known, check_root, merge_roots, needs_check, root_is_gone, scan
+from drama_app.scan import (
+    RACY_NS,
+    Found,
+    Known,
+    check_root,
+    folder_is_there,
+    is_gone,
+    is_there,
+    merge_roots,
+    needs_check,
+    root_is_gone,
+    scan,
+)  # fmt: skip
 
 
 def _make(root: Path, *names: str) -> None:
@@ -225,3 +237,11 @@ def test_what_cannot_be_a_root(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="own folder"):
         check_root(tmp_path / ".", yes=True, own=[tmp_path])
     assert check_root(tmp_path, yes=False) == tmp_path.resolve()
+
+
+def test_what_cannot_be_asked_for_is_neither_there_nor_gone(tmp_path: Path) -> None:
+    """A path that the system refuses with another error than "no such file" ends nothing and removes nothing."""
+    refused = tmp_path / ("x" * 300)  # ENAMETOOLONG stands for what a dead mount says, which no test can mount
+    assert not is_there(refused) and not folder_is_there(refused) and not is_gone(refused)
+    assert is_there(tmp_path) and folder_is_there(tmp_path) and not is_gone(tmp_path)
+    assert is_gone(tmp_path / "nothing") and not is_there(tmp_path / "nothing")

@@ -204,6 +204,15 @@ def test_vanished_root_is_noted_and_looked_at_on_return(running: _Watch, root: P
     running.wait(lambda: running.has(root / "after.txt"))
 
 
+def test_a_root_that_the_system_refuses_ends_no_other(running: _Watch, root: Path) -> None:
+    """A root on a dead mount, whose every look is an error, is said to be missing; the others are followed."""
+    refused = root / ("x" * 300)  # ENAMETOOLONG stands for ENOTCONN, which only a dead mount gives
+    running.roots.append(refused)
+    running.wait(lambda: any(f"{refused} is not there" in note for _, each in running.reports for note in each.notes))
+    _write(root / "after.txt")
+    running.wait(lambda: running.has(root / "after.txt"))
+
+
 def test_replaced_root_is_followed(running: _Watch, root: Path) -> None:
     """A root replaced by another folder of its name, between two looks, is watched and looked at again."""
     root.rename(root.with_name("former"))
@@ -341,3 +350,15 @@ def test_mounts_are_told_apart(tmp_path: Path) -> None:
     assert describe_mount(Path("/mnt/share one/usb/a"), mounts) == ""
     assert describe_mount(Path("/mnt/phone"), mounts) == "network mount (fuse.sshfs)"
     assert describe_mount(Path("/mnt/phone"), tmp_path / "absent") == ""
+
+
+@pytest.mark.parametrize("name", ["Диск", "日本\\語", "a b\tc\nd", "é\udcff", "x\x0cy\u2028\rz", "b\\040c"])
+def test_a_mount_of_any_name_is_read(tmp_path: Path, name: str) -> None:
+    """Every name that a stick or a share may have comes out of the list of mounts as it is on disk."""
+    escaped = b"".join(b"\\%03o" % byte if byte in b" \t\n\\" else bytes([byte]) for byte in os.fsencode(name))
+    line = b"36 35 98:0 / /run/media/u/%s rw,noatime shared:7 - nfs4 server:/x rw" % escaped
+    (tmp_path / "mountinfo").write_bytes(line + b"\n")
+
+    assert watcher.read_mount(line) == (Path("/run/media/u") / name, "nfs4")
+    assert describe_mount(Path("/home/me"), tmp_path / "mountinfo") == ""
+    assert describe_mount(Path("/run/media/u") / name / "docs", tmp_path / "mountinfo") == "network mount (nfs4)"

@@ -126,7 +126,7 @@ def test_cancel_pauses_the_folder_of_the_file_at_hand(world: World, tmp_path: Pa
     world.library.add_root(tmp_path / "more")
     world.library.sync()
     for root in world.library.roots():
-        world.library.resume(root)  # as at the start of a sync: both are incomplete
+        world.library._manifest.mark_root(root, state="incomplete", device=None, synced=None)  # a sync has begun
     world.indexing._tell(Progress("index", current=world.folder / "train.txt"))
     world.indexing.cancel()
 

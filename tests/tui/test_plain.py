@@ -146,6 +146,19 @@ def test_add_indexes_a_folder_from_nothing(settings: Settings, tiny: Path, tmp_p
     assert "harbour.txt" in found
 
 
+def test_add_of_a_paused_folder_follows_it_again(settings: Settings, tiny: Path, tmp_path: Path) -> None:
+    """A folder that is named is wanted: its pause ends, and the dialogue says so."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    with Library.open(settings, create=True, retriever=tiny) as library:
+        library.add_root(folder)
+        library.pause(folder)
+    (folder / "harbour.txt").write_text("The ship lies in the harbour of the city.")
+    _, added, *_ = talk(settings, f"add {folder}")
+
+    assert "was paused: it is followed again" in added and "1 added" in added
+
+
 def test_update_sees_a_vanished_file_and_text_says_so_before(settings: Settings, tiny: Path, tmp_path: Path) -> None:
     """A file that went away is an answer, not a crash; after `update` it is not found any more."""
     folder = tmp_path / "notes"
