@@ -20,7 +20,17 @@ from drama_app.ignore import IgnoreRules
 from drama_app.manifest import FileRow, Manifest, RootRow, now_ns
 from drama_app.pipeline import Pipeline, Tally
 from drama_app.records import SOME_PASSAGES, Progress, Skipped, SyncReport
-from drama_app.scan import Found, Known, folder_is_there, is_gone, merge_roots, needs_check, root_is_gone, scan
+from drama_app.scan import (
+    Found,
+    Known,
+    folder_is_there,
+    is_gone,
+    is_there,
+    merge_roots,
+    needs_check,
+    root_is_gone,
+    scan,
+)
 from drama_app.store import PassageStore
 
 log = logging.getLogger(__name__)
@@ -106,6 +116,26 @@ def _failed(manifest: Manifest, below: Collection[Path] | None) -> tuple[Skipped
         return failed
     wanted = set(below)
     return tuple(each for each in failed if not wanted.isdisjoint((each.path, *each.path.parents)))
+
+
+def forget_reading(manifest: Manifest, below: Collection[Path]) -> int:
+    """Lets the next whole sync read files again that have not changed; returns how many.
+
+    Until then their documents are not found, nor are copies elsewhere. Passages that stay the same keep their vectors.
+    What is not there now, such as a drive that is unplugged, stays as it is.
+
+    Args:
+        manifest: Of the index.
+        below: Files, and folders of files; empty is all.
+    """
+    chosen = set(below)
+    rows = [
+        row for row in manifest.files()
+        if (not chosen or not chosen.isdisjoint((row.path, *row.path.parents))) and is_there(row.path)
+    ]  # fmt: skip
+    manifest.distrust(list({row.document for row in rows if row.document is not None}))
+    manifest.remove_files([row.path for row in rows])
+    return len(rows)
 
 
 def distrust_failures(manifest: Manifest, below: Collection[Path] | None) -> None:

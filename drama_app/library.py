@@ -6,7 +6,7 @@ neither imported nor opened. It decides nothing about ranking or extraction.
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -150,6 +150,12 @@ class Library:
         paths = None if paths is None else tuple(paths)
         distrust_failures(self._manifest, paths)
         return self.sync(paths, on_progress=on_progress, stop=stop)
+
+    def forget_reading(self, below: Collection[Path] = ()) -> int:
+        """Lets the next whole sync read unchanged files again; see `indexer.forget_reading`."""
+        from drama_app.indexer import forget_reading
+
+        return forget_reading(self._manifest, below)
 
     def pause(self, root: Path) -> None:
         """Leaves a root alone until `resume`; what is indexed of it stays searchable."""

@@ -29,6 +29,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
         help="pass over what matches, as in a .gitignore; kept for these PATHs",
     )  # fmt: skip
     parser.add_argument("--retry", action="store_true", help="read again what failed, of these PATHs or of all folders")
+    parser.add_argument(
+        "--again", action="store_true",
+        help="read every file again, as after an update that reads more of them; what stays the same keeps its vectors",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", help="threads of the encoder")
     parser.set_defaults(flags=lambda arguments: {"threads": arguments.threads})
 
@@ -49,9 +53,13 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
                 output.note(f"{root} was paused: it is followed again")
         if not library.roots():
             raise UsageError("no folder is indexed yet: run `drama-app index FOLDER`")
+        wanted = roots or None
+        if arguments.again:
+            library.forget_reading(roots)
+            wanted = None  # copies elsewhere are read again too
         with showing_progress(output) as on_progress:
             sync = library.retry if arguments.retry else library.sync
-            report = sync(roots or None, on_progress=on_progress, stop=stop)
+            report = sync(wanted, on_progress=on_progress, stop=stop)
     if arguments.json:
         output.write_json(report_to_json(report))
     else:

@@ -9,6 +9,7 @@ import pytest
 from drama_app.errors import NoIndexError, UsageError
 from drama_app.library import Library
 from drama_app.records import Progress
+from tests.app.test_library import count_encoded
 
 
 @pytest.fixture
@@ -69,6 +70,32 @@ def test_choices_that_would_do_nothing_are_refused(library: Library, folder: Pat
     assert [hit.path for hit in library.search("password", mode="keywords").hits] == [folder / "secret.txt"]
     with pytest.raises(UsageError, match="replaces what it has: /deep"):
         library.add_root(folder / "deep", ignore=["*.bak"])
+
+
+def test_everything_is_read_again_and_nothing_embedded_anew(library: Library, folder: Path) -> None:
+    """After an update of the readers unchanged files give what they hold now; equal passages keep their vectors."""
+    (folder / "copy.txt").write_text((folder / "train.txt").read_text())
+    library.sync()
+    number = library._manifest.file(folder / "bread.md").document  # type: ignore[union-attr]
+    library._manifest.finish_document(number, kind="text", title="Baking", notes=(), passages=1)
+    assert library.search("bread", mode="keywords").hits[0].kind == "text"
+    counter = count_encoded(library)
+
+    assert library.forget_reading([folder]) == 3
+    library.sync()
+
+    assert library.search("bread", mode="keywords").hits[0].kind == "markdown"
+    assert library.search("train", mode="keywords").hits[0].copies
+    assert counter.passages == 0
+
+
+def test_what_is_unplugged_is_not_forgotten(library: Library, folder: Path) -> None:
+    """Reading everything again leaves alone what cannot be read now."""
+    library.sync()
+    away = folder.rename(folder.with_name("away"))
+    assert library.forget_reading() == 0
+    assert library.search("train", mode="keywords").hits
+    away.rename(folder)
 
 
 def test_a_pause_outlives_the_sync_that_was_under_way(library: Library, folder: Path) -> None:
