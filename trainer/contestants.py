@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from drama_app.embed import OnnxEncoder, open_retriever
 from drama_app.errors import RetrieverError
 from drama_app.retriever import DESCRIPTION, default_retriever_folder, open_retriever_folder
+from trainer.llama_encoder import LlamaEncoder, is_embedder
 
 if TYPE_CHECKING:
     from drama_app.embed import Encoder
@@ -31,7 +32,7 @@ class Contestant:
 
 
 def open_contestant(source: Path | str, *, widths: Sequence[int] | None = (), threads: int | None = None) -> Contestant:
-    """Open a retriever folder for ONNX Runtime, or a checkpoint, model folder or GGUF in float32.
+    """Open a retriever folder for ONNX Runtime, a GGUF embedder for llama.cpp, or a checkpoint or model in float32.
 
     Args:
         source: `SHIPPED`, a path, or a run's folder, whose finished retriever is meant.
@@ -44,6 +45,10 @@ def open_contestant(source: Path | str, *, widths: Sequence[int] | None = (), th
     folder = default_retriever_folder() if str(source) == SHIPPED else Path(source).expanduser()
     if not (folder / DESCRIPTION).is_file() and (folder / "retriever" / DESCRIPTION).is_file():
         folder = folder / "retriever"
+    if folder.is_file() and is_embedder(folder):
+        embedder = LlamaEncoder(folder, threads=threads)
+        widths_of = _choose_widths(folder, embedder.dim, (embedder.dim,), widths)
+        return Contestant(name=folder.stem, encoder=embedder, widths=widths_of)
     if not (folder / DESCRIPTION).is_file():
         return open_exact(folder, widths=widths, threads=threads)
     retriever = open_retriever_folder(folder)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from drama_app.errors import UsageError
 from trainer.augment.prompts import STYLES, match_language, read_query_prompts
-from trainer.inputs import name_source, open_llm
+from trainer.inputs import name_source, open_llm, open_teacher
 from trainer.network import NetworkConfig
 from trainer.outline import check_shape, read_outline
 from trainer.recipe import Recipe
@@ -54,8 +54,6 @@ def check(run: RunFolder) -> NetworkConfig | None:
 
 def _check_network(run: RunFolder) -> NetworkConfig:
     """The network against the recipe, and what its head learns from."""
-    from drama_app.retriever import default_retriever_folder, open_retriever_folder
-
     if "prune" in run.done:
         from trainer.checkpoint import open_checkpoint
 
@@ -63,13 +61,10 @@ def _check_network(run: RunFolder) -> NetworkConfig:
     inputs, recipe = run.inputs, run.recipe
     config = read_outline(name_source(run), weights=Path(inputs.weights) if inputs.weights else None)
     check_shape(config, recipe)
-    if recipe.train.head:
-        teacher = open_retriever_folder(Path(inputs.retriever) if inputs.retriever else default_retriever_folder())
-        if recipe.train.head > teacher.default_dim:
-            raise UsageError(
-                f"[train] 'head' = {recipe.train.head}, but the vectors of {teacher.name} have {teacher.default_dim} "
-                "columns"
-            )
+    if inputs.teacher or recipe.train.head:
+        width = open_teacher(run).dim
+        if recipe.train.head > width:
+            raise UsageError(f"[train] 'head' = {recipe.train.head}, but the teacher's vectors have {width} columns")
     return config
 
 

@@ -23,6 +23,15 @@ def open_present(run: RunFolder) -> "Encoder":
     return open_retriever(Path(run.inputs.retriever) if run.inputs.retriever else None)
 
 
+def open_teacher(run: RunFolder) -> "Encoder":
+    """What mines hard negatives and teaches: the present retriever, unless another encoder is named."""
+    if not run.inputs.teacher:
+        return open_present(run)
+    from trainer.contestants import open_contestant
+
+    return open_contestant(run.inputs.teacher).encoder
+
+
 def open_llm(run: RunFolder) -> "Generator":
     """The local LLM."""
     from trainer.augment.llm import open_generator

@@ -26,7 +26,8 @@ OWN_INDEX = "index"
 """In place of a path: the passages that the app has indexed."""
 _READ_BY = {
     "corpus": "corpus", "pairs": "corpus", "sets": "corpus", "local_llm": "augment", "llm_url": "augment",
-    "llm_model": "augment", "retriever": "augment", "backbone": "prune", "weights": "prune", "notice": "export",
+    "llm_model": "augment", "retriever": "augment", "teacher": "mine", "backbone": "prune", "weights": "prune",
+    "notice": "export",
 }  # fmt: skip
 """The first stage that reads each input."""
 _SCHEMA = 1
@@ -50,6 +51,8 @@ class Inputs:
     """Training weights of a backbone that is a retriever folder."""
     retriever: str = ""
     """The present one, which mines, teaches and is compared with; "" is the one that is shipped."""
+    teacher: str = ""
+    """Another encoder, which mines and teaches in its place."""
     sets: str = ""
     """Test sets: measured at the end, and none of their texts may train."""
     notice: str = ""

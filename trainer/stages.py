@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from drama_app.errors import UsageError
 from trainer.development import divide
-from trainer.inputs import name_source, open_llm, open_present, read_evaluation, read_notices
+from trainer.inputs import name_source, open_llm, open_present, open_teacher, read_evaluation, read_notices
 from trainer.records import Passage, Query, RecordWriter, TrainingGroup, read_records, text_id
 from trainer.run_folder import OWN_INDEX, RunFolder
 from trainer.train_stage import train as train  # the stage of that name
@@ -113,7 +113,7 @@ def mine(run: RunFolder, report: Report) -> Figures:
 
     evaluation = read_evaluation(run)
     found = mine_groups(
-        read_records(run.training_queries, Query), run.training_passages, open_present(run), run.recipe.mine, run.mined,
+        read_records(run.training_queries, Query), run.training_passages, open_teacher(run), run.recipe.mine, run.mined,
         work=run.vectors / "present", evaluation=evaluation, report=report,
     )  # fmt: skip
     kinds: Counter[str] = Counter()

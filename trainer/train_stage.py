@@ -13,7 +13,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from trainer.augment.ledger import format_time
-from trainer.inputs import name_source, open_present, read_evaluation
+from trainer.inputs import name_source, open_teacher, read_evaluation
 from trainer.records import TrainingGroup, iterate_lines, make_key, read_records
 from trainer.run_folder import RunFolder
 
@@ -200,7 +200,7 @@ def _read_teacher(run: RunFolder, report: Report) -> "TeacherVectors | None":
     from trainer.retrieve import encode_corpus, encode_passages
     from trainer.train.data import TeacherVectors
 
-    teacher = open_present(run)
+    teacher = open_teacher(run)
     with PartialState().main_process_first():  # the others map what the first has written
         queries = encode_corpus(
             teacher.encode_queries, (group.query for group in read_records(run.groups, TrainingGroup)),
@@ -220,7 +220,7 @@ def _read_tokens(run: RunFolder, backbone: "Backbone", report: Report) -> "NDArr
     from trainer.retrieve import encode_corpus
     from trainer.train.tokens import name_tokens
 
-    teacher = open_present(run)
+    teacher = open_teacher(run)
     names = name_tokens(Tokenizer.from_file(str(backbone.tokenizer)))
     vectors = encode_corpus(
         teacher.encode_passages, names, run.vectors / "teacher" / "tokens.f16",

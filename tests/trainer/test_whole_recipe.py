@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from drama_app.cli import main as app
-from drama_app.retriever import open_retriever_folder
+from drama_app.retriever import default_retriever_folder, open_retriever_folder
 from tests.trainer.tiny_gguf import make_tiny_gguf
 from trainer.cli import main
 from trainer.narration import show_progress
@@ -144,6 +144,10 @@ def test_a_finished_run_is_not_run_again(finished, capsys):
     assert "--resume" in capsys.readouterr().err
 
 
+def read_groups(run):
+    return (run / "groups.jsonl").read_text(encoding="utf-8")
+
+
 def test_one_stage_runs_again_alone(finished, tmp_path, capsys):
     """A verb runs its stage again and what came after it is to be made anew; one whose files are missing names them."""
     copy = tmp_path / "run"
@@ -154,6 +158,13 @@ def test_one_stage_runs_again_alone(finished, tmp_path, capsys):
     assert main(["mine", str(copy)]) == 0
     assert set(RunFolder.open(copy).done) == {"corpus", "augment", "mine"}
     assert main(["export", str(copy / "train" / "nothing"), "--out", str(tmp_path / "out")]) == 2
+    # Another encoder may mine: here a GGUF that llama.cpp computes.
+    embedder = make_tiny_gguf(tmp_path / "embedder.gguf", causal=False, pools=True)
+    assert main(["mine", str(copy), "--teacher", str(embedder)]) == 0
+    assert RunFolder.open(copy).inputs.teacher == str(embedder)
+    assert read_groups(copy) != read_groups(finished)
+    assert main(["mine", str(copy), "--teacher", run.inputs.retriever or str(default_retriever_folder())]) == 0
+    assert read_groups(copy) == read_groups(finished)
     capsys.readouterr()
     assert main(["train", str(copy)]) == 2
     assert "drama-train prune" in capsys.readouterr().err

@@ -9,9 +9,9 @@ _TOKENS = ["<unk>", "<s>", "</s>", *_BYTES, "▁", "▁a", "▁b", "a", "b", "\n
 _WIDTH, _FEED_FORWARD, _HEADS, _LAYERS = 32, 32, 2, 2
 
 
-def make_tiny_gguf(path: Path, *, template: str = "", causal: bool = True) -> Path:
-    """A llama of 32 columns and two layers over bytes, 130 kB; `template` makes it a chat model."""
-    from gguf import GGUFWriter, TokenType
+def make_tiny_gguf(path: Path, *, template: str = "", causal: bool = True, pools: bool = False) -> Path:
+    """A llama of 32 columns and two layers over bytes, 130 kB; `template` makes it a chat model, `pools` embeds."""
+    from gguf import GGUFWriter, PoolingType, TokenType
 
     writer = GGUFWriter(str(path), "llama")
     writer.add_license("mit")
@@ -32,6 +32,8 @@ def make_tiny_gguf(path: Path, *, template: str = "", causal: bool = True) -> Pa
     writer.add_eos_token_id(2)
     if not causal:
         writer.add_causal_attention(False)
+    if pools:
+        writer.add_pooling_type(PoolingType.MEAN)
     if template:
         writer.add_chat_template(template)
     chooser = np.random.default_rng(1)

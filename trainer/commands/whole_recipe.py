@@ -23,7 +23,7 @@ from trainer.recipe import Recipe, read_recipe
 from trainer.run_folder import OWN_INDEX, STAGES, Inputs, RunFolder
 
 _DEFAULT = "cpu"
-_PATHS = ("sets", "local_llm", "weights", "retriever", "notice")
+_PATHS = ("sets", "local_llm", "weights", "retriever", "teacher", "notice")
 _NEEDS = {"augment": (), "mine": ("augment",), "prune": ("augment",), "train": ("mine", "prune")}
 """The corpus, which has no verb, is built where it is missing."""
 _OF_RECIPE = ("recipe", "steps", "queries", "seed", "languages", "no_llm")
@@ -57,6 +57,8 @@ def declare_inputs(parser: argparse.ArgumentParser) -> None:
     add("--weights", metavar="FILE", help="training weights of a retriever folder, if they are not in it")
     add("--retriever", metavar="FOLDER", help="the present retriever, which mines, teaches and is compared with; "
         "default: the one that is shipped")  # fmt: skip
+    add("--teacher", metavar="SOURCE", help="a larger encoder that mines and teaches in its place: a retriever folder, "
+        "a checkpoint, a folder of transformers, or a GGUF embedding model")  # fmt: skip
     add = parser.add_argument_group("recipe").add_argument
     add("--recipe", metavar="NAME", help=f"tiny, cpu, adapt, half, gpu, or a TOML file; default: {_DEFAULT}")
     add("--steps", type=positive, metavar="N", help="training steps, in place of the recipe's")
