@@ -205,11 +205,15 @@ def find_latest(run: Path) -> Checkpoint | None:
     return None
 
 
-def remove_old(run: Path, *, keep: int) -> None:
-    """Delete all but the last `keep` complete checkpoints of a run, and half ones before the last of those."""
+def remove_old(run: Path, *, keep: int, every: int = 1) -> None:
+    """Delete all but the last `keep` complete checkpoints of a run, and half ones before the last of those.
+
+    Before the last one only multiples of `every` steps count: where a run was stopped must not change its average.
+    """
     steps = sorted(_list_steps(run), reverse=True)
     whole = [folder for folder in steps if (folder / MARKER).is_file()]
-    kept = whole[: max(1, keep)]
+    kept = [*whole[:1], *(folder for folder in whole[1:] if int(folder.name.rpartition("-")[2]) % every == 0)]
+    kept = kept[: max(1, keep)]
     for folder in steps:
         if kept and folder not in kept and folder < kept[0]:
             (folder / MARKER).unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("accelerate")
 
+import trainer.train.run as run_module  # noqa: E402
 from drama_app.errors import UsageError  # noqa: E402
 from tests.trainer import tiny_training  # noqa: E402
 from tests.trainer.tiny_training import RECIPE, load_world, make_network, train_world  # noqa: E402
@@ -60,6 +62,29 @@ def test_another_recipe_does_not_go_on(world, tmp_path):
     train_world(world, tmp_path / "run", stop_at=1)
     with pytest.raises(UsageError, match="another recipe"):
         train_world(world, tmp_path / "run", replace(RECIPE, temperature=0.2))
+
+
+def test_ctrl_c_loses_no_step(world, tmp_path, monkeypatch):
+    """The step under way is finished and saved, and a run that goes on ends with the weights of one never stopped."""
+    recipe = replace(RECIPE, save_every=6)
+    whole = train_world(world, tmp_path / "whole", recipe)
+    taken = run_module._take_step
+
+    def press(run, data, recipe):
+        if run.step in (6, 10):
+            signal.raise_signal(signal.SIGINT)
+        return taken(run, data, recipe)
+
+    monkeypatch.setattr(run_module, "_take_step", press)
+    for stopped in (7, 11):
+        with pytest.raises(KeyboardInterrupt):
+            train_world(world, tmp_path / "run", recipe)
+        latest = find_latest(tmp_path / "run")
+        assert latest and latest.step == stopped
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    final = train_world(world, tmp_path / "run", recipe)
+    assert final.metrics["averaged"] == ["step-0000006", "step-0000012"]
+    _assert_same_weights(whole, final)
 
 
 def test_a_lost_run_goes_on_more_slowly(world, tmp_path):

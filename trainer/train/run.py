@@ -9,6 +9,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from trainer.recipe import TrainRecipe, describe
 from trainer.train.average import average_weights
 from trainer.train.data import Sampler, TrainingData
 from trainer.train.guard import Watch
+from trainer.train.interrupt import holding_back_interrupts
 from trainer.train.objective import backward_loss, prepare_targets
 from trainer.train.rate import count_flops, measure_gemm, measure_memory, synchronise
 from trainer.train.rows import WholeNetwork
@@ -125,6 +127,7 @@ def train(
     Raises:
         UsageError: The folder holds a run with another recipe, or the recipe does not fit the network.
         TrainingError: The loss is no number, or does not fall.
+        KeyboardInterrupt: Ctrl-C was pressed; the step under way is done and saved.
     """
     workers = _open_workers(cpu=cpu)
     start = {name: tensor.detach().cpu().clone() for name, tensor in network.state_dict().items()}
@@ -133,10 +136,14 @@ def train(
     _resume(run, recipe, out)
     keep = {"tokenizer": tokenizer, "origin": origin, "recipe": inputs}
     last = min(recipe.steps, stop_at or recipe.steps)
-    while run.step < last:
-        _tell(_take_step(run, data, recipe), workers, out, report)
-        if run.step % recipe.save_every == 0 or run.step == last:
-            _save(run, recipe, out, keep)
+    # Several processes may hear of it at different steps, and would wait for each other: there it stops at once.
+    with holding_back_interrupts() if workers.count == 1 else nullcontext(lambda: False) as is_stopped:
+        while run.step < last:
+            _tell(_take_step(run, data, recipe), workers, out, report)
+            if run.step % recipe.save_every == 0 or run.step == last or is_stopped():
+                _save(run, recipe, out, keep)
+            if is_stopped():
+                raise KeyboardInterrupt
     if workers.rank == 0 and run.step == recipe.steps:
         _finish(run.network, recipe, out, keep, start)
     workers.accelerator.wait_for_everyone()
@@ -304,7 +311,7 @@ def _save(run: _Run, recipe: TrainRecipe, out: Path, keep: Mapping[str, Any]) ->
         }
         table = not recipe.freeze_tokens
         save_checkpoint(place_step(out, run.step), run.network, step=run.step, state=state, with_table=table, **keep)
-        remove_old(out, keep=max(recipe.keep_checkpoints, recipe.average))
+        remove_old(out, keep=max(recipe.keep_checkpoints, recipe.average), every=recipe.save_every)
     run.workers.accelerator.wait_for_everyone()
 
 
