@@ -7,6 +7,7 @@ and returns figures for `run.json`; called again after a crash it goes on.
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -109,6 +110,7 @@ def augment(run: RunFolder, report: Report) -> Figures:
 
 def mine(run: RunFolder, report: Report) -> Figures:
     """Training groups of the queries that train; what the LLM put in order comes behind them."""
+    from trainer.augment.triplets import read_near_misses
     from trainer.mine import mine as mine_groups
 
     evaluation = read_evaluation(run)
@@ -117,12 +119,14 @@ def mine(run: RunFolder, report: Report) -> Figures:
         work=run.vectors / "present", evaluation=evaluation, report=report,
     )  # fmt: skip
     kinds: Counter[str] = Counter()
+    misses = read_near_misses(run.invented) if run.recipe.augment.triplets else {}
     with RecordWriter(run.groups) as writer:
         for group in chain.from_iterable(read_records(path, TrainingGroup) for path in (run.mined, run.reranked)
                                          if path.exists()):  # fmt: skip
             if text_id(group.query) not in evaluation:
                 kinds[group.kind] += 1
-                writer.write(group)
+                miss = misses.get(group.positives[0]) if group.kind == "triplet" else None
+                writer.write(replace(group, negatives=(miss,), negative_scores=()) if miss else group)
     run.mined.unlink()
     return {
         "groups": kinds.total(), "kinds": dict(kinds), "positives": found.positives, "negatives": found.negatives,

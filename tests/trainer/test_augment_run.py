@@ -22,6 +22,7 @@ from trainer.augment.run import (
     share_out,
     write_queries,
 )
+from trainer.augment.triplets import read_near_misses
 from trainer.recipe import AugmentRecipe
 from trainer.records import Passage, Query, RecordWriter, TrainingGroup, read_records, text_id
 
@@ -253,6 +254,8 @@ def test_triplets_write_queries_and_their_passages(passages, tmp_path):
     assert len(texts) == len({each.id for each in texts}) == 20
     assert sum(counts["not three parts"] for counts in tally.counts.values()) > 0
     assert sorted(path.name for path in tmp_path.glob("t.jsonl*")) == ["t.jsonl", "t.jsonl.report.json"]
+    misses = read_near_misses(invented)
+    assert {query.passage for query in queries} == set(misses) and not set(misses) & set(misses.values())
     before = invented.read_bytes()
     again = invent_triplets(passages, out, invented, RECIPE, Inventor(), seed=1, most=10)
     assert again.kept == 10 and invented.read_bytes() == before

@@ -19,6 +19,7 @@ from trainer.cli import main
 from trainer.narration import show_progress
 from trainer.plan import make_plan
 from trainer.recipe import PruneRecipe, read_recipe
+from trainer.records import Passage, Query, RecordWriter, TrainingGroup, read_records
 from trainer.run_folder import STAGES, Inputs, RunFolder
 
 PLACES = ("Avaria", "Belmont", "Corvina", "Dunmore", "Eldoria", "Fernhill", "Granada", "Holmgard", "Istria", "Jutland")
@@ -177,6 +178,26 @@ def test_one_stage_runs_again_alone(finished, tmp_path, capsys):
     assert main(["train", str(copy)]) == 0
     assert RunFolder.open(copy).done["train"]["loss"] > 0
     assert (copy / "train" / "final" / "complete.json").stat().st_mtime_ns > trained
+
+
+def test_a_triplets_near_miss_is_its_hard_negative(finished, tmp_path):
+    """What a model invented to seem an answer is what its query trains against."""
+    from trainer.stages import mine
+
+    shutil.copytree(finished, tmp_path / "run")
+    run = RunFolder.open(tmp_path / "run")
+    answer, miss = list(read_records(run.training_passages, Passage))[:2]
+    with RecordWriter(run.invented) as writer:
+        for each in (answer, miss):
+            writer.write(replace(each, document="triplet/one"))
+    queries = list(read_records(run.training_queries, Query))
+    with RecordWriter(run.training_queries) as writer:
+        for query in [*queries, Query(id="q", text="invented?", passage=answer.id, kind="triplet", exact=True)]:
+            writer.write(query)
+    run.recipe = replace(run.recipe, augment=replace(run.recipe.augment, triplets=1))
+    mine(run, lambda _: None)
+    [group] = [each for each in read_records(run.groups, TrainingGroup) if each.kind == "triplet"]
+    assert (group.positives, group.negatives) == ((answer.id,), (miss.id,))
 
 
 def test_what_lost_layers_learns_from_the_whole(finished, tmp_path):

@@ -7,6 +7,7 @@ so it is made only where a recipe asks for it.
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import regex
 
@@ -14,7 +15,7 @@ from trainer.augment.filters import find_longest_run, measure_width
 from trainer.augment.ledger import Outcome
 from trainer.augment.llm import Generator, Prompt, Sampling
 from trainer.augment.prompts import TripletPrompts
-from trainer.records import Passage, Query, normalise, text_id
+from trainer.records import Passage, Query, normalise, read_records, text_id
 
 _WORD = regex.compile(r"[\p{L}\p{M}]{4,}|[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]{2,6}")
 _TOPIC_WIDTH = 60
@@ -125,6 +126,18 @@ def write_triplets(
             source="generated", exact=True,
         )  # fmt: skip
         yield TripletOutcome(asked, records, fault)
+
+
+def read_near_misses(passages: Path) -> dict[str, str]:
+    """By the id of the passage that answers, that of the one invented to seem so: the hard negative of its query.
+
+    Args:
+        passages: The file that `run.invent_triplets` wrote; a text that came twice stands there once.
+    """
+    documents: dict[str, list[str]] = {}
+    for passage in read_records(passages, Passage):
+        documents.setdefault(passage.document, []).append(passage.id)
+    return {ids[0]: ids[1] for ids in documents.values() if len(ids) == 2}
 
 
 def _share_run(text: str, other: str) -> float:

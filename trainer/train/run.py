@@ -135,19 +135,25 @@ def train(
     inputs = {"train": describe(recipe)}
     _resume(run, recipe, out)
     keep = {"tokenizer": tokenizer, "origin": origin, "recipe": inputs}
-    last = min(recipe.steps, stop_at or recipe.steps)
-    # Several processes may hear of it at different steps, and would wait for each other: there it stops at once.
-    with holding_back_interrupts() if workers.count == 1 else nullcontext(lambda: False) as is_stopped:
-        while run.step < last:
-            _tell(_take_step(run, data, recipe), workers, out, report)
-            if run.step % recipe.save_every == 0 or run.step == last or is_stopped():
-                _save(run, recipe, out, keep)
-            if is_stopped():
-                raise KeyboardInterrupt
+    _take_steps(run, data, recipe, out, keep, min(recipe.steps, stop_at or recipe.steps), report)
     if workers.rank == 0 and run.step == recipe.steps:
         _finish(run.network, recipe, out, keep, start)
     workers.accelerator.wait_for_everyone()
     return open_checkpoint(out / FINAL if run.step == recipe.steps else place_step(out, run.step))
+
+
+def _take_steps(
+    run: _Run, data: TrainingData, recipe: TrainRecipe, out: Path, keep: Mapping[str, Any], last: int,
+    report: Callable[[Progress], None] | None,
+) -> None:  # fmt: skip
+    # Several processes may hear of Ctrl-C at different steps, and would wait for each other: there it stops at once.
+    with holding_back_interrupts() if run.workers.count == 1 else nullcontext(lambda: False) as is_stopped:
+        while run.step < last:
+            _tell(_take_step(run, data, recipe), run.workers, out, report)
+            if run.step % recipe.save_every == 0 or run.step == last or is_stopped():
+                _save(run, recipe, out, keep)
+            if is_stopped():
+                raise KeyboardInterrupt
 
 
 def schedule(step: int, recipe: TrainRecipe) -> float:
