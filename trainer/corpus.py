@@ -17,7 +17,7 @@ from drama_app.errors import UsageError
 from drama_app.language import detect_languages
 from drama_app.records import Document
 from trainer.duplicates import NearDuplicates
-from trainer.overlap import NOTHING, is_evaluated
+from trainer.overlap import NOTHING, is_evaluated, shorten
 from trainer.recipe import CorpusRecipe
 from trainer.records import Passage, Query, RecordWriter, iterate_lines, mend, text_id
 
@@ -187,12 +187,7 @@ def _cut_file(path: Path, recipe: CorpusRecipe, rejected: Counter[str]) -> Itera
 
 
 def _fill_in(passage: Passage, recipe: CorpusRecipe) -> Passage:
-    text = passage.text.strip()
-    if len(text) > recipe.most_characters:
-        text = text[: recipe.most_characters]
-        end = text.rfind(" ")
-        # Chinese or Thai may have its last space near the beginning.
-        text = text[:end] if end >= len(text) // 2 else text
+    text = shorten(passage.text.strip(), recipe.most_characters)
     language = passage.language or detect_languages([text])[0]
     return replace(passage, id=text_id(text), text=text, language=language)
 

@@ -76,4 +76,4 @@ def read_evaluation(run: RunFolder) -> Mapping[str, str]:
     """Ids of the texts of the evaluation sets."""
     from trainer.overlap import collect_ids
 
-    return collect_ids(Path(run.inputs.sets)) if run.inputs.sets else NOTHING
+    return collect_ids(Path(run.inputs.sets), run.recipe.corpus) if run.inputs.sets else NOTHING

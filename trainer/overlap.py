@@ -1,11 +1,14 @@
 """Owns the comparison of training texts with the texts of evaluation sets, by the ids of their normalised words."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
+from drama_app.chunk import cut
 from drama_app.errors import UsageError
+from drama_app.records import Document
+from trainer.recipe import CorpusRecipe
 from trainer.records import Passage, iterate_lines, text_id
 from trainer.set_folders import list_sets
 
@@ -13,8 +16,12 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 """No evaluation set."""
 
 
-def collect_ids(sets: Path) -> dict[str, str]:
+def collect_ids(sets: Path, limits: CorpusRecipe | None = None) -> dict[str, str]:
     """The id of every query and passage of the sets at or below a folder, and the set that holds it.
+
+    Args:
+        sets: The folder.
+        limits: How a corpus is cut: the same document given as a text to train on is known by its pieces too.
 
     Raises:
         UsageError: There is no set, or a line is not JSON.
@@ -30,9 +37,24 @@ def collect_ids(sets: Path) -> dict[str, str]:
                 title, text = str(row.get("title") or ""), str(row["text"])
             except (ValueError, KeyError, AttributeError) as error:
                 raise UsageError(f"{path}, line {number}: is no row of a test set") from error
-            for form in {text, f"{title}\n{text}"}:
+            for form in {text, f"{title}\n{text}", *(_cut_as_corpus(text, limits) if limits else ())}:
                 found.setdefault(text_id(form), path.parent.name)
     return found
+
+
+def shorten(text: str, most: int) -> str:
+    """A text of at most so many characters, cut at a space if that keeps half: Chinese may have its last one early."""
+    if len(text) <= most:
+        return text
+    end = text.rfind(" ", 0, most)
+    return text[:end] if end >= most // 2 else text[:most]
+
+
+def _cut_as_corpus(text: str, limits: CorpusRecipe) -> Iterator[str]:
+    """What a long document becomes in a table of texts, and in a file of its own."""
+    yield shorten(text.strip(), limits.most_characters)
+    if len(text) > limits.passage_tokens:  # in no script has a token less than a character, as a rule
+        yield from (piece.text for piece in cut(Document(text=text, kind="text"), size=limits.passage_tokens))
 
 
 def is_evaluated(passage: Passage, evaluation: Mapping[str, str]) -> bool:

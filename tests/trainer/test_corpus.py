@@ -8,6 +8,7 @@ import zstandard
 from drama_app.errors import UsageError
 from trainer.corpus import build_corpus, convert_pairs
 from trainer.duplicates import NearDuplicates, sign
+from trainer.overlap import collect_ids
 from trainer.recipe import CorpusRecipe
 from trainer.records import Passage, Query, read_records, text_id
 
@@ -157,6 +158,21 @@ def test_short_and_empty_texts_have_signatures():
     """Texts below five characters are compared too."""
     near = NearDuplicates(0.8)
     assert [near.add(text) for text in ("ab", "cd", "AB ", "", "")] == [None, None, 0, None, 2]
+
+
+def test_a_long_document_of_a_test_set_is_known_in_pieces(tmp_path):
+    """Given as a row, which is cut off, or as a file, which is cut into passages, none of it trains."""
+    text = " ".join(f"Sentence {number} of a meeting that goes on and on." for number in range(200))
+    (tmp_path / "set").mkdir()
+    _write(tmp_path / "set" / "corpus.jsonl", [{"_id": "d", "text": text}])
+    _write(tmp_path / "set" / "queries.jsonl", [{"_id": "q", "text": "What goes on?"}])
+    (tmp_path / "meeting.txt").write_text(text)
+    rows = _write(tmp_path / "in.jsonl", [{"text": text}, {"text": GERMAN}])
+    recipe = CorpusRecipe()
+    evaluation = collect_ids(tmp_path / "set", recipe)
+    report = build_corpus([rows, tmp_path / "meeting.txt"], tmp_path / "out.jsonl", recipe, evaluation=evaluation)
+    assert [each.text for each in read_records(tmp_path / "out.jsonl", Passage)] == [GERMAN]
+    assert report.rejected["in an evaluation set"] > 5
 
 
 def test_texts_of_evaluation_sets_are_left_out(tmp_path):
