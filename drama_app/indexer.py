@@ -290,14 +290,19 @@ def root_above(manifest: Manifest, settings: Settings, path: Path) -> Path | Non
 
 
 def rules_for(manifest: Manifest, settings: Settings, root: Path) -> IgnoreRules:
-    """The ignore rules below a root: the person's settings, and what they said of this root."""
-    row = next((row for row in manifest.roots() if row.path == root), None)
+    """The ignore rules below a root: the person's settings, and what they said of this root.
+
+    A root inside it with choices of its own is followed for itself: what it leaves out must not come in from above.
+    """
+    rows = manifest.roots()
+    row = next((row for row in rows if row.path == root), None)
+    inner = {row.path for row in rows if root in row.path.parents and (row.hidden or row.ignore)}
     own = (settings.data_folder, settings.config_folder, settings.state_folder, settings.cache_folder)
     return IgnoreRules(
         root,
         hidden=settings.hidden or (row is not None and row.hidden),
         extra=(*settings.ignore, *(row.ignore if row is not None else ())),
-        excluded=manifest.excluded() | {*own, settings.log_folder},
+        excluded=manifest.excluded() | {*own, settings.log_folder, *inner},
     )
 
 

@@ -98,6 +98,23 @@ def test_what_is_unplugged_is_not_forgotten(library: Library, folder: Path) -> N
     away.rename(folder)
 
 
+def test_what_a_folder_leaves_out_stays_out_when_one_above_is_added(library: Library, folder: Path) -> None:
+    """A person who kept secrets out of a folder has them in no index because its parent is indexed later."""
+    private = folder / "private"
+    private.mkdir()
+    (private / "secret.txt").write_text("The treasure is under the oak.\n")
+    (private / "diary.txt").write_text("The weather is under control.\n")
+    library.forget(folder)
+    library.add_root(private, ignore=["secret*"])
+    library.sync()
+    library.add_root(folder)
+    library.sync()
+
+    assert not library.search("treasure", mode="keywords").hits
+    assert library.search("weather", mode="keywords").hits
+    assert library.search("train", mode="keywords").hits
+
+
 def test_a_pause_outlives_the_sync_that_was_under_way(library: Library, folder: Path) -> None:
     """A sync that began before the pause does not wake the root when it ends."""
     (folder / "ship.txt").write_text("The ship lies in the harbour.\n")
