@@ -122,16 +122,20 @@ def forget_reading(manifest: Manifest, below: Collection[Path]) -> int:
     """Lets the next whole sync read files again that have not changed; returns how many.
 
     Until then their documents are not found, nor are copies elsewhere. Passages that stay the same keep their vectors.
-    What is not there now, such as a drive that is unplugged, stays as it is.
+    What cannot be read now stays as it is, with its copies: a drive that is unplugged, a folder that is paused.
 
     Args:
         manifest: Of the index.
         below: Files, and folders of files; empty is all.
     """
-    chosen = set(below)
+    chosen, paused = set(below), {row.path for row in manifest.roots() if row.state == "paused"}
+    every = list(manifest.files())
+    away = {row.path for row in every if not paused.isdisjoint(row.path.parents) or not is_there(row.path)}
+    spared = {row.document for row in every if row.path in away} - {None}
     rows = [
-        row for row in manifest.files()
-        if (not chosen or not chosen.isdisjoint((row.path, *row.path.parents))) and is_there(row.path)
+        row for row in every
+        if (not chosen or not chosen.isdisjoint((row.path, *row.path.parents)))
+        and row.path not in away and row.document not in spared
     ]  # fmt: skip
     manifest.distrust(list({row.document for row in rows if row.document is not None}))
     manifest.remove_files([row.path for row in rows])
@@ -311,10 +315,11 @@ def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path
     survey = Survey()
     devices = {row.path: row.device for row in manifest.roots()}
     roots = followed_roots(manifest, settings)
+    paused = {row.path for row in manifest.roots() if row.state == "paused" and (row.hidden or row.ignore)}
     for root, path in _places(roots, paths):
         if stop.is_set():
             break
-        below = {other for other in roots if root in other.parents}
+        below = {other for other in (*roots, *paused) if root in other.parents}
         known = {file: row for file, row in _known(manifest, path) if below.isdisjoint((file, *file.parents))}
         rules = rules_for(manifest, settings, root)
         if root_is_gone(root, device=devices[root], has_files=bool(known), is_file=root in known):

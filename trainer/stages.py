@@ -119,7 +119,7 @@ def mine(run: RunFolder, report: Report) -> Figures:
         work=run.vectors / "present", evaluation=evaluation, report=report,
     )  # fmt: skip
     kinds: Counter[str] = Counter()
-    misses = read_near_misses(run.invented) if run.recipe.augment.triplets else {}
+    misses = read_near_misses(run.invented) if run.recipe.augment.triplets and run.invented.exists() else {}
     with RecordWriter(run.groups) as writer:
         for group in chain.from_iterable(read_records(path, TrainingGroup) for path in (run.mined, run.reranked)
                                          if path.exists()):  # fmt: skip

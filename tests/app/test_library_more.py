@@ -96,6 +96,24 @@ def test_what_is_unplugged_is_not_forgotten(library: Library, folder: Path) -> N
     assert library.forget_reading() == 0
     assert library.search("train", mode="keywords").hits
     away.rename(folder)
+    library.pause(folder)
+    assert library.forget_reading() == 0
+    library.sync()
+    assert library.search("train", mode="keywords").hits
+
+
+def test_a_paused_folder_with_choices_stays_searchable_below_another(library: Library, folder: Path) -> None:
+    """The folder above leaves it alone, and takes nothing of it out of the index."""
+    library.forget(folder)
+    (folder / "inner").mkdir()
+    (folder / "inner" / "diary.txt").write_text("The weather is under control.\n")
+    library.add_root(folder / "inner", ignore=["*.bak"])
+    library.sync()
+    library.add_root(folder)
+    library.sync()
+    library.pause(folder / "inner")
+    library.sync()
+    assert library.search("weather", mode="keywords").hits
 
 
 def test_what_a_folder_leaves_out_stays_out_when_one_above_is_added(library: Library, folder: Path) -> None:
