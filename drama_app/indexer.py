@@ -241,9 +241,11 @@ def _run_pipeline(
 def followed_roots(manifest: Manifest, settings: Settings) -> list[Path]:
     """The roots that are walked for themselves: those in no other root, and those that the root above leaves out."""
     every = [row.path for row in manifest.roots() if row.state != "paused"]
-    outer = merge_roots(every)
-    inner = [path for path in every if path not in outer]
-    return outer + [path for path in inner if is_left_out(manifest, settings, path, outer)]
+    followed = merge_roots(every)
+    for path in sorted(set(every) - set(followed), key=lambda path: len(path.parts)):
+        if is_left_out(manifest, settings, path, followed):
+            followed.append(path)
+    return followed
 
 
 def add_root(

@@ -34,6 +34,7 @@ from trainer.encoder import EncoderConfig
 from trainer.model_files import (
     CONFIG,
     describe_model,
+    name_folder,
     read_json,
     read_licence,
     read_licence_text,
@@ -95,8 +96,7 @@ def load_backbone(source: Path | str, *, weights: Path | None = None, cache: Pat
     if (path / DESCRIPTION).is_file():
         return _load_retriever(path, weights)
     if (path / CONFIG).is_file():
-        # A path on this machine says nothing about the model, and is for nobody to read.
-        name = path.resolve().name if Path(source).expanduser().is_dir() else str(source)
+        name = name_folder(path) if Path(source).expanduser().is_dir() else str(source)
         return _load_folder(path, cache or load_settings().cache_folder / "backbones", name=name)
     if trained := _find_trained(path):
         return _load_checkpoint(trained)

@@ -52,6 +52,15 @@ def describe_model(stated: dict[str, Any], name: str, licence: str, config: Netw
     return replace(origin, query_prefix="Query: ", notices=notices.get(config.family, ()))
 
 
+def name_folder(folder: Path) -> str:
+    """What a model's folder is called: OWNER/NAME in the hub's own store, else its last part.
+
+    The path above says nothing about the model, and is for nobody to read.
+    """
+    stored = next((part for part in folder.resolve().parts if part.startswith("models--")), "")
+    return stored.removeprefix("models--").replace("--", "/", 1) or folder.name or folder.resolve().name
+
+
 def read_special(folder: Path, stated: dict[str, Any]) -> dict[str, Any]:
     """The configuration, with the padding token's id looked up where only its text is given."""
     if stated.get("pad_token_id") is not None or not (folder / TOKENIZER).is_file():

@@ -9,7 +9,7 @@ from drama_app.chunk import cut
 from drama_app.errors import UsageError
 from drama_app.records import Document
 from trainer.recipe import CorpusRecipe
-from trainer.records import Passage, iterate_lines, text_id
+from trainer.records import Passage, iterate_lines, mend, text_id
 from trainer.set_folders import list_sets
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
@@ -34,7 +34,7 @@ def collect_ids(sets: Path, limits: CorpusRecipe | None = None) -> dict[str, str
         for number, line in iterate_lines(path):
             try:
                 row = json.loads(line)
-                title, text = str(row.get("title") or ""), str(row["text"])
+                title, text = mend(str(row.get("title") or "")), mend(str(row["text"]))
             except (ValueError, KeyError, AttributeError) as error:
                 raise UsageError(f"{path}, line {number}: is no row of a test set") from error
             for form in {text, f"{title}\n{text}", *(_cut_as_corpus(text, limits) if limits else ())}:

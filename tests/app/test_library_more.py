@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from drama_app.errors import NoIndexError, UsageError
+from drama_app.indexer import followed_roots
 from drama_app.library import Library
 from drama_app.records import Progress
 from tests.app.test_library import count_encoded
@@ -100,6 +101,16 @@ def test_what_is_unplugged_is_not_forgotten(library: Library, folder: Path) -> N
     assert library.forget_reading() == 0
     library.sync()
     assert library.search("train", mode="keywords").hits
+
+
+def test_a_root_in_a_root_in_a_root_is_walked_once(library: Library, folder: Path) -> None:
+    """What a folder with choices covers is not followed for itself a second time."""
+    (folder / "b" / "c").mkdir(parents=True)
+    library.forget(folder)
+    library.add_root(folder / "b" / "c")
+    library.add_root(folder / "b", ignore=["*.bak"])
+    library.add_root(folder)
+    assert followed_roots(library._manifest, library._settings) == [folder, folder / "b"]
 
 
 def test_a_paused_folder_with_choices_stays_searchable_below_another(library: Library, folder: Path) -> None:

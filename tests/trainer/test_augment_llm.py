@@ -98,7 +98,8 @@ def test_llama_refuses_a_prompt_beyond_its_context(tiny):
     generator = open_generator(tiny, threads=1, context=256)
     try:
         with pytest.raises(UsageError, match="the context has 256"):
-            generator.write([long], Sampling(), seeds=[0])
+            generator.write([long, long], Sampling(), seeds=[0, 1])
+        assert generator.write([long], Sampling(), seeds=[0]) == [""]  # the last block may hold one
         # One among others costs only itself.
         short = generator.write(PROMPTS[:2], Sampling(most_tokens=8), seeds=SEEDS[:2])
         mixed = generator.write([PROMPTS[0], long, PROMPTS[1]], Sampling(most_tokens=8), seeds=[SEEDS[0], 9, SEEDS[1]])
@@ -217,8 +218,9 @@ def test_an_endpoint_answers_for_itself_alone(server):
     endpoint = open_endpoint(server.url)
     server.state["too_long"] = 7
     assert endpoint.write(PROMPTS[:2], Sampling(), seeds=[7, 8]) == ["", "about text number 1"]
+    assert endpoint.write(PROMPTS[:1], Sampling(), seeds=[7]) == [""]
     with pytest.raises(UsageError, match="every prompt"):
-        endpoint.write(PROMPTS[:1], Sampling(), seeds=[7])
+        endpoint.write(PROMPTS[:2], Sampling(), seeds=[7, 7])
     endpoint.close()
 
 

@@ -119,6 +119,11 @@ def test_an_embedders_own_description_counts(tmp_path: Path) -> None:
     make_folder(folder, "Bert", pad_token_id=0)
     assert load_backbone(folder).origin.query_prefix == ""  # the path above it says nothing
     assert load_backbone(folder).origin.name == "bge-like"
+    stored = tmp_path / "hub" / "models--someone--multilingual-e5-tiny" / "snapshots" / "0a1b"
+    stored.parent.mkdir(parents=True)
+    shutil.copytree(folder, stored)
+    assert load_backbone(stored).origin.name == "someone/multilingual-e5-tiny"
+    assert load_backbone(stored).origin.query_prefix == "query: "
     (folder / "LICENSE").write_text("Free.")
     described = folder / "config_sentence_transformers.json"
     described.write_text(json.dumps({"prompts": {"query": "ask: ", "document": "text: "}}))

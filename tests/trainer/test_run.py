@@ -23,6 +23,7 @@ from trainer.checkpoint import WEIGHTS, find_latest, read_tensors  # noqa: E402
 from trainer.train.average import average_weights  # noqa: E402
 from trainer.train.data import TeacherVectors  # noqa: E402
 from trainer.train.guard import TrainingError, Watch  # noqa: E402
+from trainer.train.interrupt import holding_back_interrupts  # noqa: E402
 from trainer.train.rate import count_flops, measure_gemm, measure_memory  # noqa: E402
 from trainer.train.run import refuse_other, schedule  # noqa: E402
 
@@ -85,6 +86,17 @@ def test_ctrl_c_loses_no_step(world, tmp_path, monkeypatch):
     final = train_world(world, tmp_path / "run", recipe)
     assert final.metrics["averaged"] == ["step-0000006", "step-0000012"]
     _assert_same_weights(whole, final)
+
+
+def test_an_ignored_ctrl_c_stays_ignored():
+    """A training that a script has put into the background does not stop at a Ctrl-C that is meant for another."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with holding_back_interrupts() as is_stopped:
+            signal.raise_signal(signal.SIGINT)
+            assert not is_stopped()
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_lost_run_goes_on_more_slowly(world, tmp_path):

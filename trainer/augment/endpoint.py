@@ -168,7 +168,7 @@ class Endpoint:
                     raise UsageError(f"{self._url}: refuses a prompt ({refusal})") from refusal
                 refusals.append(refusal)
                 texts.append("")
-        if refusals and len(refusals) == len(jobs):
+        if 1 < len(refusals) == len(jobs):
             raise UsageError(f"{self._url}: refuses every prompt ({refusals[0]})") from refusals[0]
         return texts
 

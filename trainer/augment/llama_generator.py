@@ -156,20 +156,21 @@ class LlamaGenerator:
         """One text for each prompt, "" for one that the context cannot hold. As one ends the next takes its place.
 
         Raises:
-            UsageError: Every prompt is longer than the context.
+            UsageError: Each of several prompts is longer than the context.
         """
         if not prompts:
             return []
         rows = [self._tokenize(prompt) for prompt in prompts]
         most = min(self._size, self._library.llama_model_n_ctx_train(self._model))
         fitting = [place for place, row in enumerate(rows) if len(row) + sampling.most_tokens <= most]
-        if not fitting:
+        if not fitting and len(rows) > 1:
             least = min(map(len, rows)) + sampling.most_tokens
             raise UsageError(f"a prompt with its answer takes {least:,} tokens, the context has {most:,}")
         texts = [""] * len(rows)
-        written = self._write([rows[place] for place in fitting], sampling, [seeds[place] for place in fitting])
-        for place, text in zip(fitting, written, strict=True):
-            texts[place] = text
+        if fitting:
+            written = self._write([rows[place] for place in fitting], sampling, [seeds[place] for place in fitting])
+            for place, text in zip(fitting, written, strict=True):
+                texts[place] = text
         return texts
 
     def _write(self, rows: list[list[int]], sampling: Sampling, seeds: Sequence[int]) -> list[str]:

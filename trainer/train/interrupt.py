@@ -11,10 +11,11 @@ from types import FrameType
 def holding_back_interrupts() -> Iterator[Callable[[], bool]]:
     """Give a function that tells whether Ctrl-C was pressed; the first press raises nothing.
 
-    In another thread than the first no signal arrives, and nothing changes.
+    In another thread than the first no signal arrives, and where a script has it ignored it stays so.
     """
     pressed = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
+    in_first = threading.current_thread() is threading.main_thread()
+    if not in_first or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
         yield pressed.is_set
         return
 
