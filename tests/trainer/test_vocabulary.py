@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch")
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers  # noqa: E402
 
 from drama_app.errors import UsageError  # noqa: E402
+from drama_app.retriever import default_retriever_folder  # noqa: E402
 from trainer.encoder import EncoderConfig  # noqa: E402
 from trainer.network import build_network  # noqa: E402
 from trainer.prune.vocabulary import count_usage, cut_table, cut_vocabulary, list_tokens  # noqa: E402
@@ -126,6 +127,20 @@ def test_texts_of_the_corpus_encode_as_before(kind: str) -> None:
     assert [tokens[old] for old in made.kept] == [new[index] for index in range(len(new))]
     assert {"<mask>", "<pad>"} <= set(new.values())
     assert "<unused0>" not in new.values()
+
+
+def test_the_shipped_tokenizer_is_cut() -> None:
+    """The 250,002 pieces of the shipped retriever, cut to three scripts, still encode thirty scripts as they did."""
+    whole = Tokenizer.from_file(str(default_retriever_folder() / "tokenizer.json"))
+    whole.no_truncation()
+    made = cut(whole)
+    assert len(made.kept) < whole.get_vocab_size() / 3, "pieces of scripts that nobody asked for stay"
+    small = Tokenizer.from_str(made.write())
+    for script, text in SCRIPTS.items():
+        before, after = whole.encode(text), small.encode(text)
+        assert small.decode(after.ids) == whole.decode(before.ids), script
+        assert after.tokens.count("<unk>") == before.tokens.count("<unk>"), script
+        assert script not in USED or [made.kept[each] for each in after.ids] == before.ids, script
 
 
 def test_limits_and_forced_tokens() -> None:
