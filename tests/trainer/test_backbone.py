@@ -136,21 +136,28 @@ def test_an_embedders_own_description_counts(tmp_path: Path) -> None:
         load_backbone(folder)
 
 
-def write_gguf(path: Path) -> None:
-    """A tiny llama with a byte-level tokenizer, in float32."""
+def write_gguf(path: Path, family: str = "llama") -> None:
+    """A tiny network of a family with a byte-level tokenizer, in float32."""
     import numpy as np
     from gguf import GGUFWriter
     from tokenizers.pre_tokenizers import ByteLevel
 
     chooser = np.random.default_rng(0)
-    writer = GGUFWriter(path, "llama")
+    head = 128 if family == "qwen3" else 8  # transformers asks no GGUF how wide a Qwen3 head is: all released have 128
+    writer = GGUFWriter(path, family)
     writer.add_block_count(2)
     writer.add_context_length(64)
     writer.add_embedding_length(32)
     writer.add_feed_forward_length(48)
     writer.add_head_count(4)
     writer.add_head_count_kv(2)
-    writer.add_rope_dimension_count(8)
+    if family == "llama":
+        writer.add_rope_dimension_count(head)
+    else:
+        writer.add_key_length(head)
+        writer.add_value_length(head)
+    if family == "gemma3":
+        writer.add_sliding_window(5)
     writer.add_rope_freq_base(10000.0)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(260)
@@ -161,8 +168,17 @@ def write_gguf(path: Path) -> None:
     writer.add_token_merges(["h e", "a n"])
     writer.add_bos_token_id(0)
     writer.add_eos_token_id(1)
-    shapes = {"attn_q": (32, 32), "attn_k": (16, 32), "attn_v": (16, 32), "attn_output": (32, 32)}
+    shapes = {
+        "attn_q": (4 * head, 32),
+        "attn_k": (2 * head, 32),
+        "attn_v": (2 * head, 32),
+        "attn_output": (32, 4 * head),
+    }
     shapes |= {"ffn_gate": (48, 32), "ffn_up": (48, 32), "ffn_down": (32, 48), "attn_norm": (32,), "ffn_norm": (32,)}
+    if family != "llama":
+        shapes |= {"attn_q_norm": (head,), "attn_k_norm": (head,)}
+    if family == "gemma3":
+        shapes |= {"post_attention_norm": (32,), "post_ffw_norm": (32,)}
     named = {f"blk.{layer}.{name}.weight": shape for layer in range(2) for name, shape in shapes.items()}
     named |= {"token_embd.weight": (260, 32), "output_norm.weight": (32,)}
     for name, shape in named.items():
@@ -173,13 +189,15 @@ def write_gguf(path: Path) -> None:
     writer.close()
 
 
-def test_gguf_files(tmp_path: Path) -> None:
-    """A GGUF gives the logits that transformers reads out of it; the second opening needs the cache only."""
-    write_gguf(tmp_path / "tiny.gguf")
+@pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3"])
+def test_gguf_files(family: str, tmp_path: Path) -> None:
+    """A GGUF of each family gives the logits that transformers reads out of it, the second time from its cache."""
+    write_gguf(tmp_path / "tiny.gguf", family)
     backbone = load_backbone(tmp_path / "tiny.gguf", cache=tmp_path / "cache")
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path, gguf_file="tiny.gguf").eval()
     ids = torch.randint(2, 260, (1, 30))
     assert isinstance(backbone.network, Encoder)
+    assert backbone.network.config.family == family
     with torch.no_grad():
         found = backbone.network.predict(backbone.network(ids))
         torch.testing.assert_close(found, model(ids).logits, atol=1e-4, rtol=0)
