@@ -33,8 +33,12 @@ _SHARE = 0.45
 """Of the rate of matrix products that a training step reaches."""
 _PASSES = 6
 """FLOPs a weight and token, forward and backward."""
-_NAMED, _TAUGHT = 430.0, 2000.0
-"""Tokens that a teacher reads one by one, and texts that teach token rows, in a second on two cores."""
+_NAMED, _CLAUSES = 430.0, 330.0
+"""Tokens that a teacher reads one by one, and clauses, in a second on two cores."""
+_TAUGHT, _TAUGHT_TOGETHER = 14_000.0, 3500.0
+"""Texts that teach token rows alone, and with the network that all share, in a second on two cores."""
+_TOGETHER = 230_000
+"""Texts at most that teach that network, twice (`taught_rows.py`)."""
 _ASKED = 60.0
 """Queries a second and core that it reads."""
 _BYTES = 4.0
@@ -231,7 +235,10 @@ def _estimate_teaching(
     if not train.token_passes or config is None:
         return seconds
     names = (recipe.prune.vocabulary or config.vocab_size) / (_NAMED * _count_cores() / 2)
-    return seconds + names + train.token_passes * 2 * size.passages / _TAUGHT
+    clauses = train.clauses / (_CLAUSES * _count_cores() / 2)
+    texts = 2 * size.passages + train.clauses
+    taught = train.token_passes * texts / _TAUGHT + 2 * min(_TOGETHER, texts) / _TAUGHT_TOGETHER
+    return seconds + names + clauses + taught
 
 
 def _describe_augment(recipe: Recipe) -> str:

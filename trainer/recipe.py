@@ -156,6 +156,8 @@ class TrainRecipe:
     """That part: groups chosen by chance, with all passages of no other group. The steps take the other groups."""
     token_rate: float = 1e-3
     """Learning rate of these passes at their start."""
+    clauses: int = 0
+    """Short runs of the passages' words that the teacher reads for these passes beside the texts."""
     layer_scale: float = 0.05
     """What each branch of a layer adds when it is put back on a table that was taught, over what a token's row holds.
     At 0.05 the layers learn from the first step; fainter, they had added nothing after 460 steps (LOG.md)."""
@@ -189,6 +191,8 @@ class TrainRecipe:
         taught = self.embedding_weight or self.score_weight
         _require(not self.head or bool(taught), "head", "needs a teacher: 'embedding_weight' or 'score_weight'")
         _require(not self.token_passes or bool(self.head), "token_passes", "needs a 'head'")
+        _require(self.clauses >= 0, "clauses", "must be 0 or more")
+        _require(not self.clauses or bool(self.token_passes), "clauses", "needs 'token_passes'")
         _require(self.row_weight >= 0, "row_weight", "must be 0 or more")
         _require(not self.row_weight or self.freeze_tokens, "row_weight", "needs 'freeze_tokens': the table is shared")
         _require(0 < self.token_share < 1, "token_share", "must be above 0 and below 1")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.augment.ledger import format_time
 from trainer.inputs import name_source, open_teacher, read_evaluation
-from trainer.records import TrainingGroup, iterate_lines, make_key, read_records
+from trainer.records import Passage, TrainingGroup, iterate_lines, make_key, read_records
 from trainer.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from trainer.train.data import TeacherVectors, TrainingData
     from trainer.train.rows import WholeNetwork
     from trainer.train.run import Progress
+    from trainer.train.tokens import Clauses
 
 _WAIT = timedelta(days=2)
 _LAST = 20
@@ -95,8 +96,9 @@ def _start_network(
         early, later = divide_groups(data, recipe.token_share, seed=recipe.seed)
         taught = _read_tokens(run, backbone, report)
         network = teach_tokens(
-            prepare_network(backbone), early, later, taught, recipe, run.training / TOKENS, report=report
-        )
+            prepare_network(backbone), early, later, taught, recipe, run.training / TOKENS,
+            clauses=_read_clauses(run, backbone, recipe, report), report=report,
+        )  # fmt: skip
     return round_tokens(network, bits), later
 
 
@@ -228,3 +230,24 @@ def _read_tokens(run: RunFolder, backbone: "Backbone", report: Report) -> "NDArr
         report=lambda count: report(f"the teacher has read {count:,} of {len(names):,} tokens"),
     )  # fmt: skip
     return np.where(np.array([bool(name) for name in names])[:, None], vectors, np.float16(0))
+
+
+def _read_clauses(run: RunFolder, backbone: "Backbone", recipe: "TrainRecipe", report: Report) -> "Clauses | None":
+    """Clauses of the passages with the teacher's vectors, if the recipe asks for any."""
+    if not recipe.clauses:
+        return None
+    from trainer.retrieve import encode_corpus
+    from trainer.train.clauses import draw_clauses
+    from trainer.train.data import read_rows
+    from trainer.train.tokens import Clauses
+
+    teacher = open_teacher(run)
+    among = sum(1 for _ in iterate_lines(run.training_passages))
+    passages = read_records(run.training_passages, Passage)
+    clauses = list(draw_clauses(passages, recipe.clauses, among=among, seed=recipe.seed))
+    vectors = encode_corpus(
+        teacher.encode_passages, clauses, run.vectors / "teacher" / "clauses.f16",
+        key=make_key(teacher.fingerprint, teacher.dim, run.training_passages, recipe.clauses, recipe.seed),
+        report=lambda count: report(f"the teacher has read {count:,} of {len(clauses):,} clauses"),
+    )  # fmt: skip
+    return Clauses(read_rows(backbone.tokenizer, clauses, recipe), vectors)

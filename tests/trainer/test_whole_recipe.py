@@ -220,8 +220,8 @@ def test_what_lost_layers_learns_from_the_whole(finished, tmp_path):
         )  # small random layers would change nothing, and losing them would cost nothing
     save_checkpoint(tmp_path / "whole", whole, tokenizer=tokenizer, origin=Origin(name="whole"))
     stage = replace(
-        done.recipe.train, steps=8, freeze_tokens=True, row_weight=6.0, head=0, token_passes=0, embedding_weight=0.0,
-        score_weight=0.0, widths=(16,), learning_rate=1e-2, must_learn_by=0,
+        done.recipe.train, steps=8, freeze_tokens=True, row_weight=6.0, head=0, token_passes=0, clauses=0,
+        embedding_weight=0.0, score_weight=0.0, widths=(16,), learning_rate=1e-2, must_learn_by=0,
     )  # fmt: skip
     recipe = replace(done.recipe, train=stage, prune=PruneRecipe(method="spaced-layers", layers=2))
     copy = tmp_path / "run"

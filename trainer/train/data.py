@@ -316,6 +316,13 @@ def _open_tokenizer(path: Path) -> "Tokenizer":
     return tokenizer
 
 
+def read_rows(tokenizer: Path, texts: Iterable[str], recipe: TrainRecipe) -> Ragged:
+    """Token rows of texts as of passages."""
+    return _tokenise(
+        _open_tokenizer(tokenizer), (recipe.passage_prefix + text for text in texts), recipe.passage_tokens
+    )
+
+
 def _tokenise(tokenizer: "Tokenizer", texts: Iterable[str], most: int) -> Ragged:
     tokenizer.enable_truncation(most)
     remaining = iter(texts)

@@ -1,12 +1,12 @@
 """Owns token rows that a teacher has taught: the start of a student in which no layer has a part yet.
 
-What a text is about lies for the most part in its tokens, and a table learns that a hundred times as fast as layers do:
-it costs no matrix product. So the table and the head are trained first, as a bag of tokens, and the layers are put back
-at a share of a row that does not drown what the table knows. Each row keeps the directions in which the LLM's rows vary
-most, and gets, in those that vary least, what the teacher says of the token alone; all rows are of one length, so that
-the norm in front of the head changes nothing.
+What a text is about lies for the most part in its tokens, and a table learns that a hundred times as fast as layers do.
+So the table is trained first, as a bag of tokens in the teacher's columns, and the layers are put back at a share of a
+row that does not drown what the table knows. Each row keeps the directions in which the LLM's rows vary most, and gets
+what was taught in those that vary least; all rows are of one length, so that the norm in front of the head changes
+nothing.
 
-Shapes: V tokens, H width of a row, T width of the teacher.
+Shapes: V tokens, H width of a row, T width of the head.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,8 @@ from trainer.network import Network, change_network
 from trainer.recipe import TrainRecipe
 from trainer.records import make_key
 from trainer.train.data import Ragged, TrainingData
-from trainer.train.head import READ_AS, fit_head, is_start, save_start
+from trainer.train.head import READ_AS, is_start, save_start
+from trainer.train.taught_rows import teach_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,23 +37,26 @@ if TYPE_CHECKING:
 
 TOKENS = "tokens.safetensors"
 
-_BATCH = 256
-"""Texts a step."""
-_FITTED = 8000
-"""Texts that the first head is fitted to."""
+_FORM = 2
+"""Of how rows are taught; what was kept by another is taught anew."""
 _HELD_OUT = 50
 """One text in so many is not trained on, and tells how near the table comes."""
 _SETTLED = 64
 """Texts on which the layers' outputs are measured."""
-_RARITY = 1e-4
-"""A token that makes up this share of all tokens counts half; Arora et al., ICLR 2017 (SIF), take 1e-3 to 1e-4."""
-_USUAL, _MOST = 0.7, 0.9
-"""Share of a row's length that is the teacher's: in one of twenty more than the first, in none more than the second."""
-_LAST_RATE = 0.02
-"""Share of the learning rate at the end, to which it falls in a line."""
-_MADE_BY = ("head", "token_passes", "token_share", "token_rate", "seed", *READ_AS)
+_USUAL, _MOST = 0.95, 0.98
+"""Share of a row's length that was taught: in one of a hundred more than the first, in none more than the second."""
+_MADE_BY = ("head", "token_passes", "token_share", "token_rate", "clauses", "seed", *READ_AS)
 """What of a recipe decides what is taught."""
 _KEPT = ("norm.weight", "head.weight", "head.bias")
+
+
+@dataclass(frozen=True, slots=True)
+class Clauses:
+    """Short texts for the table alone."""
+
+    rows: Ragged
+    vectors: "NDArray[np.floating[Any]]"
+    """The teacher's [clauses, T]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ def name_tokens(tokenizer: "Tokenizer") -> list[str]:
 
 def teach_tokens(
     network: Network, data: TrainingData, later: TrainingData, taught: "NDArray[np.floating[Any]]",
-    recipe: TrainRecipe, path: Path, *, report: Callable[[str], None],
+    recipe: TrainRecipe, path: Path, *, clauses: Clauses | None = None, report: Callable[[str], None],
 ) -> Network:  # fmt: skip
     """The network with a head and a table that make its teacher's vectors without a layer, and its layers faint.
 
@@ -86,6 +90,7 @@ def teach_tokens(
             would leave the layers nothing to learn from.
         taught: The teacher's vectors [V, T] of single tokens; zeros where there is no text.
         recipe: `head`, `token_passes`, `token_rate`, `layer_scale`.
+        clauses: Short texts that the teacher has read as well.
         path: File of what was taught: read if it is there, so that a run which goes on starts from the same weights.
         report: Told how near the table comes.
 
@@ -100,10 +105,10 @@ def teach_tokens(
         raise UsageError(f"[train] 'head' = {recipe.head}, but the teacher's vectors have {taught.shape[1]} columns")
     changed = change_network(network, output_size=recipe.head)
     assert isinstance(changed, Encoder)
-    key = make_key({name: getattr(recipe, name) for name in _MADE_BY})
+    key = make_key({"rows": _FORM} | {name: getattr(recipe, name) for name in _MADE_BY})
     if not is_start(path, key):
         known = torch.from_numpy(taught[:, : recipe.head].astype(np.float32))
-        cosine = _teach(changed, _collect(data, later, recipe), known, recipe, report)
+        cosine = _teach(changed, _collect(data, later, recipe), clauses, known, recipe, report)
         kept = {name: tensor for name, tensor in changed.state_dict().items() if name in (TABLE, *_KEPT)}
         save_start(kept, path, key=key, cosine=cosine)
     changed.load_state_dict(read_tensors(path), strict=False)
@@ -159,25 +164,25 @@ def _measure_size(rows: Tensor) -> float:
 
 
 @torch.no_grad()
-def mix_rows(table: Tensor, taught: Tensor, weights: Tensor) -> Tensor:
-    """Rows [V, H], all of one length, with the teacher's vectors in the directions that vary least.
+def place_rows(table: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows [V, H], all of one length, with what was taught in the directions that vary least; and those directions.
 
     Args:
         table: The LLM's [V, H].
-        taught: The teacher's [V, T], T below H; zeros where it says nothing.
-        weights: float [V]: how much a token counts.
+        said: What each token says [V, T], T below H. Its length is the share of the row that it takes; what is left is
+            the LLM's. Of one row in a hundred the length is cut.
+
+    Returns:
+        The rows and the directions [H, T]: a head of these on the mean of rows is the mean of what was taught.
     """
     unit: Tensor = functional.normalize(table, dim=-1)
     _, axes = torch.linalg.eigh(torch.cov(unit.T))  # least first
-    free = axes[:, : taught.shape[1]]
-    known = taught.norm(dim=1) > 0
-    added = torch.where(known[:, None], (taught - taught[known].mean(0)) * weights[:, None], 0.0)
-    lengths = added.norm(dim=1, keepdim=True)
-    shares = (lengths * _USUAL / lengths.quantile(0.95)).clamp(max=_MOST)
+    free = axes[:, : said.shape[1]]
+    lengths = said.norm(dim=1, keepdim=True)
+    shares = (lengths * _USUAL / lengths.quantile(0.99).clamp(min=1e-12)).clamp(max=_MOST)
     own = functional.normalize(unit - (unit @ free) @ free.T, dim=-1)
-    mixed = own * (1 - shares**2).sqrt() + functional.normalize(added, dim=-1) * shares @ free.T
-    scaled: Tensor = mixed * table.norm(dim=1).mean()
-    return scaled
+    mixed = own * (1 - shares**2).sqrt() + functional.normalize(said, dim=-1) * shares @ free.T
+    return mixed * table.norm(dim=1).mean(), free
 
 
 def pool_tokens(network: Encoder, rows: "Rows") -> Tensor:
@@ -200,60 +205,30 @@ def _collect(data: TrainingData, later: TrainingData, recipe: TrainRecipe) -> _T
 
 
 def _teach(
-    network: Encoder, texts: _Texts, taught: Tensor, recipe: TrainRecipe, report: Callable[[str], None]
-) -> float:
+    network: Encoder, texts: _Texts, clauses: Clauses | None, taught: Tensor, recipe: TrainRecipe,
+    report: Callable[[str], None],
+) -> float:  # fmt: skip
     """Teach table and head; returns the mean cosine on texts left out."""
-    chooser = np.random.default_rng([recipe.seed, 4])
-    order = chooser.permutation(len(texts.rows))
+    order = np.random.default_rng([recipe.seed, 4]).permutation(len(texts.rows))
     held_out, fitted = order[: len(order) // _HELD_OUT + 1], order[len(order) // _HELD_OUT + 1 :]
+    rows, wanted = texts.bag(fitted)
+    if clauses:
+        said_of_clauses = torch.from_numpy(clauses.vectors[:, : recipe.head].astype(np.float32))
+        rows, wanted = (
+            [*rows, *(clauses.rows[at] for at in range(len(clauses.rows)))],
+            torch.cat([wanted, said_of_clauses]),
+        )
+    said = teach_rows(
+        rows, wanted, taught, passes=recipe.token_passes, rate=recipe.token_rate, seed=recipe.seed, report=report
+    )
     with torch.no_grad():
         network.norm.weight.fill_(1.0 - network.norm.offset)  # the LLM's was for its language model
-        weights = _weigh(texts.rows, len(taught))
-        network.embed_tokens.weight.copy_(mix_rows(network.embed_tokens.weight, taught, weights))
-        _fit(network, texts, fitted[:_FITTED])
-    report(f"token rows from the teacher: cosine {_measure(network, texts, held_out):.3f} on texts left out")
-    optimizers = _open_optimizers(network, recipe)
-    steps = recipe.token_passes * -(-len(fitted) // _BATCH)
-    for step in range(steps):
-        start = step * _BATCH % (-(-len(fitted) // _BATCH) * _BATCH)
-        if start == 0:
-            fitted = chooser.permutation(fitted)
-        rows, wanted = texts.bag(fitted[start : start + _BATCH])
-        loss = 1 - functional.cosine_similarity(network.head(pool_tokens(network, rows)), wanted, dim=-1).mean()
-        loss.backward()  # type: ignore[no-untyped-call]
-        for optimizer in optimizers:
-            for group in optimizer.param_groups:
-                group["lr"] = recipe.token_rate * max(_LAST_RATE, 1 - step / steps)
-            optimizer.step()
-            optimizer.zero_grad()
-        if step % 50 == 49:
-            report(f"token rows: step {step + 1:,} of {steps:,}, cosine {1 - loss.item():.3f}")
-    network.embed_tokens.sparse = False
-    network.zero_grad()
+        placed, free = place_rows(network.embed_tokens.weight, said)
+        network.embed_tokens.weight.copy_(placed)
+        network.head.load_state_dict({"weight": free.T.contiguous(), "bias": torch.zeros(len(free.T))})
     cosine = _measure(network, texts, held_out)
     report(f"token rows taught: cosine {cosine:.3f} on texts left out, without a layer")
     return cosine
-
-
-def _open_optimizers(network: Encoder, recipe: TrainRecipe) -> list[torch.optim.Optimizer]:
-    """Rows that no text of a batch holds stay where they are, and cost nothing."""
-    network.embed_tokens.sparse = True
-    return [
-        torch.optim.SparseAdam(list(network.embed_tokens.parameters()), lr=recipe.token_rate),
-        torch.optim.Adam(network.head.parameters(), lr=recipe.token_rate),
-    ]
-
-
-def _weigh(rows: "Rows", vocabulary: int) -> Tensor:
-    """How much each token counts: less, the more of all tokens it makes up."""
-    counts = np.bincount(np.concatenate(rows), minlength=vocabulary)
-    return torch.from_numpy(_RARITY / (_RARITY + counts / counts.sum())).float()
-
-
-def _fit(network: Encoder, texts: _Texts, places: "NDArray[np.int64]") -> None:
-    rows, wanted = texts.bag(places)
-    fitted = fit_head(pool_tokens(network, rows), wanted)
-    network.head.load_state_dict({"weight": fitted.weight, "bias": fitted.bias})
 
 
 @torch.no_grad()
