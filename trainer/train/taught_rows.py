@@ -1,9 +1,9 @@
 """Owns what a teacher teaches each token to say of a text: a bag of tokens, trained towards the teacher's vectors.
 
 Most tokens occur in few texts, and a row of their own learns those by heart: taught alone from 231,000 texts, rows came
-to a cosine of .67 on others (LOG.md). So a small network, the same for all tokens, first says from the teacher's reading of a
-token alone, and from how common it is, what it says among others (.67 by itself, .76 with a row beside it); then each
-row goes on alone, which costs a fifteenth.
+to a cosine of .67 on others (LOG.md). So a small network, the same for all tokens, first says from the teacher's
+reading of a token alone, and from how common it is, what it says among others (.67 by itself, .76 with a row beside
+it); then each row goes on alone, which costs a fifteenth.
 
 Shapes: V tokens, T width of the head.
 """
