@@ -37,6 +37,7 @@ _NAMED, _CLAUSES = 430.0, 330.0
 """Tokens that a teacher reads one by one, and clauses, in a second on two cores."""
 _TAUGHT, _TAUGHT_TOGETHER = 14_000.0, 3500.0
 """Texts that teach token rows alone, and with the network that all share, in a second on two cores."""
+_CLAUSE_TOKENS = 14
 _TOGETHER = 230_000
 """Texts at most that teach that network, twice (`taught_rows.py`)."""
 _ASKED = 60.0
@@ -228,17 +229,22 @@ def _count_table(config: NetworkConfig | None, recipe: Recipe) -> float:
 def _estimate_teaching(
     recipe: Recipe, config: NetworkConfig | None, size: _Size, reading: float, asking: float
 ) -> float:
-    """Seconds of a teacher: queries, passages that mining has not left to it, the vocabulary, some two texts a passage
-    go by."""
+    """Seconds of a teacher: queries, passages that mining has not left to it, the vocabulary, clauses; some two texts a
+    passage go by."""
     train = recipe.train
     seconds = asking + (0.0 if recipe.mine.depth else reading) if train.reads_vectors else 0.0
     if not train.token_passes or config is None:
         return seconds
     names = (recipe.prune.vocabulary or config.vocab_size) / (_NAMED * _count_cores() / 2)
-    clauses = train.clauses / (_CLAUSES * _count_cores() / 2)
-    texts = 2 * size.passages + train.clauses
+    clauses = _count_clauses(recipe, size)
+    texts = 2 * size.passages + clauses
     taught = train.token_passes * texts / _TAUGHT + 2 * min(_TOGETHER, texts) / _TAUGHT_TOGETHER
-    return seconds + names + clauses + taught
+    return seconds + names + (clauses / _CLAUSES + taught) / (_count_cores() / 2)
+
+
+def _count_clauses(recipe: Recipe, size: _Size) -> float:
+    """Clauses that the passages which are not kept for the steps have, as many as are asked for."""
+    return min(recipe.train.clauses, (1 - recipe.train.token_share) * size.passages * size.tokens / _CLAUSE_TOKENS)
 
 
 def _describe_augment(recipe: Recipe) -> str:
@@ -280,6 +286,9 @@ def _estimate_disk(size: _Size, body: float, config: NetworkConfig | None, recip
     texts = 3 * size.passages * size.tokens * 4
     vectors = 2 * size.passages * 2 * 384
     table = _count_table(config, recipe)
+    if recipe.train.token_passes and config is not None:
+        tokens = recipe.prune.vocabulary or config.vocab_size
+        vectors += int(2 * 384 * (tokens + _count_clauses(recipe, size)) + 4 * table)
     trained = body + (0 if recipe.train.freeze_tokens else table)
     kept = max(recipe.train.keep_checkpoints, recipe.train.average)
     # A checkpoint holds weights and two moments of each.

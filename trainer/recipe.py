@@ -148,16 +148,17 @@ class TrainRecipe:
     keep_tokens: int = 16_384
     """Tokens whose activations are kept; what a batch has beyond is computed twice, which saves their memory."""
     head: int = 0
-    """Width of a linear head for a network that has none, fitted to the teacher before the first step; 0 adds none."""
+    """Width of a linear head for a network that has none, fitted to the teacher before the first step (with
+    `token_passes` it reads the directions in which rows were taught); 0 adds none."""
     token_passes: int = 0
-    """Passes over a part of the texts that teach the token table and the head alone, with no layer between, before the
-    first step; 0 leaves the table as it was."""
+    """Passes over a part of the texts that teach the token table alone, with no layer behind it, before the first step
+    (and before them two of a network that all rows share); 0 leaves the table as it was."""
     token_share: float = 0.5
     """That part: groups chosen by chance, with all passages of no other group. The steps take the other groups."""
     token_rate: float = 1e-3
-    """Learning rate of these passes at their start."""
+    """Learning rate of these passes at their start; the shared network has .3 of it."""
     clauses: int = 0
-    """Short runs of the passages' words that the teacher reads for these passes beside the texts."""
+    """Short runs of words, of passages that the steps do not train on, that the teacher reads for these passes too."""
     layer_scale: float = 0.05
     """What each branch of a layer adds when it is put back on a table that was taught, over what a token's row holds.
     At 0.05 the layers learn from the first step; fainter, they had added nothing after 460 steps (LOG.md)."""

@@ -11,6 +11,7 @@ torch = pytest.importorskip("torch")
 from drama_app.errors import UsageError  # noqa: E402
 from tests.trainer.tiny_training import RECIPE, TOPICS, WORDS, load_world, make_network  # noqa: E402
 from trainer.augment.filters import measure_width  # noqa: E402
+from trainer.checkpoint import Origin, place_step, save_checkpoint  # noqa: E402
 from trainer.encoder import EncoderConfig  # noqa: E402
 from trainer.network import build_network, change_network  # noqa: E402
 from trainer.outline import check_shape  # noqa: E402
@@ -74,7 +75,7 @@ def test_what_no_text_holds_is_guessed_from_the_tokens_that_texts_hold():
     rule = np.linalg.qr(chooser.normal(size=(8, 8)))[0].astype(np.float32)
     taught = meant @ rule  # what the teacher says of a token alone is turned from what it says among others
     rows = [chooser.integers(0, 240, size=6).astype(np.int32) for _ in range(3000)]
-    wanted = torch.from_numpy(np.stack([meant[row].mean(0) for row in rows]))
+    wanted = np.stack([meant[row].mean(0) for row in rows])
     told = []
     said = teach_rows(
         rows, wanted, torch.from_numpy(taught), passes=2, rate=0.01, seed=1, report=told.append
@@ -238,4 +239,44 @@ def test_clauses_are_drawn_from_all_passages_alike():
     assert drawn == list(draw_clauses(passages, 9, among=3, seed=1)) != list(draw_clauses(passages, 9, among=3, seed=2))
     assert [sum(clause in each.text for clause in drawn) >= 3 for each in passages] == [True] * 3
     assert len(drawn) == 9
-    assert len(list(draw_clauses(passages, 4, among=3, seed=1))) == 4
+    many = [replace(passages[0], id=text_id(f"{number}")) for number in range(50)]
+    assert len(list(draw_clauses(many, 120, among=50, seed=1))) == 120  # 2.4 a passage, to the last
+    assert len(list(draw_clauses(many[25:], 60, among=25, seed=1))) == 60
+
+
+def test_clauses_end_between_numbers_not_within():
+    """A mark ends a clause where a space follows it; numbers, times and names of hosts stay whole."""
+    text = "It cost 3.14 million until 12:30 on www.example.org, and 1,000,000 people came; " * 5
+    clauses = cut_clauses(text, random.Random(1))
+    assert len(clauses) > 5
+    for kept in ("3.14", "12:30", "www.example.org", "1,000,000"):
+        assert sum(kept in clause for clause in clauses) >= 4, kept  # of five, what is left at the end is no clause
+
+
+def test_nothing_known_of_tokens_is_no_failure():
+    """Where the teacher says nothing of single tokens, rows are taught by their texts alone."""
+    chooser = np.random.default_rng(3)
+    rows = [chooser.integers(0, 20, size=4).astype(np.int32) for _ in range(200)]
+    wanted = chooser.normal(size=(200, 6)).astype(np.float16)
+    said = teach_rows(rows, wanted, torch.zeros(20, 6), passes=1, rate=0.01, seed=1, report=lambda text: None)
+    assert torch.isfinite(said).all() and said.abs().sum() > 0
+
+
+def test_steps_on_another_table_are_not_gone_on_with(world, tmp_path):
+    """Where steps were taken on a table that was taught otherwise, nothing is taught anew in its place."""
+    data, tokens = _read_topics(world)
+    halves = divide_groups(data, 0.5, seed=0)
+    network = teach_tokens(_make_llm(), *halves, tokens, TAUGHT, tmp_path / TOKENS, report=lambda text: None)
+    before = (tmp_path / TOKENS).read_bytes()
+    save_checkpoint(place_step(tmp_path, 5), network, tokenizer=_write_tokenizer(tmp_path), origin=Origin(name="tiny"))
+    with pytest.raises(UsageError, match="begin a new run"):
+        other = replace(TAUGHT, token_rate=TAUGHT.token_rate / 2)
+        teach_tokens(_make_llm(), *halves, tokens, other, tmp_path / TOKENS, report=lambda text: None)
+    assert (tmp_path / TOKENS).read_bytes() == before
+
+
+def _write_tokenizer(folder):
+    from tokenizers import Tokenizer, models
+
+    Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(folder / "tokenizer.json"))
+    return folder / "tokenizer.json"

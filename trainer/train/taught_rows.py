@@ -2,14 +2,14 @@
 
 Most tokens occur in few texts, and a row of their own learns those by heart: taught alone from 231,000 texts, rows came
 to a cosine of .67 on others (LOG.md). So a small network, the same for all tokens, first says from the teacher's
-reading of a token alone, and from how common it is, what it says among others (.67 by itself, .76 with a row beside
-it); then each row goes on alone, which costs a fifteenth.
+reading of a token alone, and from how common it is, what it says among others (.76 with a row beside it); then each
+row goes on alone, which costs a quarter.
 
 Shapes: V tokens, T width of the head.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -61,7 +61,7 @@ class TaughtRows(nn.Module):
         said = torch.where(known[:, None], taught - taught[known].mean(0), 0.0)
         shares = counts / counts.sum()
         logarithms = counts.log1p()
-        self.register_buffer("said", said / said[known].std())
+        self.register_buffer("said", said / said.pow(2).mean().sqrt().clamp(min=1e-6))
         self.register_buffer("commonness", ((logarithms - logarithms.mean()) / (logarithms.std() + 1e-6))[:, None])
         self.register_buffer("known", known[:, None].float())
         self.register_buffer("weights", (_RARITY / (_RARITY + shares))[:, None])
@@ -106,14 +106,14 @@ class TaughtRows(nn.Module):
 
 
 def teach_rows(
-    rows: "Rows", wanted: Tensor, taught: Tensor, *, passes: int, rate: float, seed: int,
+    rows: "Rows", wanted: "NDArray[np.floating[Any]]", taught: Tensor, *, passes: int, rate: float, seed: int,
     report: Callable[[str], None],
 ) -> Tensor:  # fmt: skip
     """Rows float32 [V, T] whose mean over a text's tokens points where the teacher's vector of the text does.
 
     Args:
         rows: Token ids of each text.
-        wanted: The teacher's vectors of the texts float32 [texts, T].
+        wanted: The teacher's vectors of the texts [texts, T].
         taught: Its vectors of single tokens float32 [V, T]; zeros where there is no text.
         passes: Over the texts.
         rate: Learning rate of a token's own row at the start.
@@ -131,6 +131,7 @@ def teach_rows(
     together = chooser.permutation(len(rows))[:_TOGETHER]
     _learn(bag, rows, wanted, _order(together, _TOGETHER_PASSES, chooser), both, report)
     bag.settle()
+    del both, own
     own = torch.optim.SparseAdam(list(bag.own.parameters()), lr=rate)  # a row that says more has other moments
     _learn(bag, rows, wanted, _order(np.arange(len(rows)), passes, chooser), [own], report)
     return bag.own.weight.detach()
@@ -144,14 +145,15 @@ def _order(places: "NDArray[np.int64]", passes: int, chooser: np.random.Generato
 
 
 def _learn(
-    bag: TaughtRows, rows: "Rows", wanted: Tensor, batches: "list[NDArray[np.int64]]",
+    bag: TaughtRows, rows: "Rows", wanted: "NDArray[np.floating[Any]]", batches: "list[NDArray[np.int64]]",
     optimizers: list[torch.optim.Optimizer], report: Callable[[str], None],
 ) -> None:  # fmt: skip
     """Draw the mean of each text's rows to where the teacher's vector points; other rows stay, and cost nothing."""
     starts = [[float(group["lr"]) for group in optimizer.param_groups] for optimizer in optimizers]
     for step, batch in enumerate(batches):
         made = bag.pool([rows[place] for place in batch])
-        loss = 1 - functional.cosine_similarity(made, wanted[torch.from_numpy(batch)], dim=-1).mean()
+        target = torch.from_numpy(wanted[batch].astype(np.float32))
+        loss = 1 - functional.cosine_similarity(made, target, dim=-1).mean()
         loss.backward()  # type: ignore[no-untyped-call]
         share = min(1.0, (step + 1) / _WARMUP) * max(_LAST_RATE, 1 - step / len(batches))
         for optimizer, rates in zip(optimizers, starts, strict=True):

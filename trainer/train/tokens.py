@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from drama_app.errors import UsageError
-from trainer.checkpoint import TABLE, read_tensors
+from trainer.checkpoint import TABLE, find_latest, read_tensors
 from trainer.encoder import Encoder, Layer, RootMeanSquareNorm
 from trainer.network import Network, change_network
 from trainer.recipe import TrainRecipe
@@ -39,8 +39,8 @@ TOKENS = "tokens.safetensors"
 
 _FORM = 2
 """Of how rows are taught; what was kept by another is taught anew."""
-_HELD_OUT = 50
-"""One text in so many is not trained on, and tells how near the table comes."""
+_MEASURED = 3000
+"""Queries of the steps that tell how near the table comes."""
 _SETTLED = 64
 """Texts on which the layers' outputs are measured."""
 _USUAL, _MOST = 0.95, 0.98
@@ -64,11 +64,8 @@ class _Texts:
     """What the table is trained on."""
 
     rows: "Rows"
-    wanted: Tensor
-    """The teacher's vectors float32 [texts, T]."""
-
-    def bag(self, places: "NDArray[np.int64]") -> tuple["Rows", Tensor]:
-        return [self.rows[place] for place in places], self.wanted[torch.from_numpy(places)]
+    wanted: "NDArray[np.float16]"
+    """The teacher's vectors [texts, T]."""
 
 
 def name_tokens(tokenizer: "Tokenizer") -> list[str]:
@@ -79,40 +76,51 @@ def name_tokens(tokenizer: "Tokenizer") -> list[str]:
 
 def teach_tokens(
     network: Network, data: TrainingData, later: TrainingData, taught: "NDArray[np.floating[Any]]",
-    recipe: TrainRecipe, path: Path, *, clauses: Clauses | None = None, report: Callable[[str], None],
+    recipe: TrainRecipe, path: Path, *, read_clauses: Callable[[], Clauses | None] = lambda: None,
+    report: Callable[[str], None],
 ) -> Network:  # fmt: skip
     """The network with a head and a table that make its teacher's vectors without a layer, and its layers faint.
 
     Args:
         network: Of an LLM, without a head.
         data: With a teacher.
-        later: What the steps train on. None of its texts is read here: a table knows by heart what it was taught, and
+        later: What the steps train on. No row is taught with its texts: a table knows by heart what it was taught, and
             would leave the layers nothing to learn from.
         taught: The teacher's vectors [V, T] of single tokens; zeros where there is no text.
-        recipe: `head`, `token_passes`, `token_rate`, `layer_scale`.
-        clauses: Short texts that the teacher has read as well.
+        recipe: `head`, `token_passes`, `token_rate`, `layer_scale`, `seed`.
         path: File of what was taught: read if it is there, so that a run which goes on starts from the same weights.
+        read_clauses: Gives short texts that the teacher has read as well; called if there is something to teach.
         report: Told how near the table comes.
 
     Raises:
-        UsageError: The network is no LLM's, or its rows have no room for the head.
+        UsageError: The network is no LLM's, its rows have no room for the head, or steps were taken on another table.
     """
-    if not isinstance(network, Encoder):
-        raise UsageError("[train] 'token_passes' is for an LLM's network; this one's table suits its layers already")
-    if recipe.head >= network.config.hidden_size:
-        raise UsageError(f"[train] 'head' = {recipe.head} leaves no room in rows of {network.config.hidden_size}")
-    if recipe.head > taught.shape[1]:
-        raise UsageError(f"[train] 'head' = {recipe.head}, but the teacher's vectors have {taught.shape[1]} columns")
-    changed = change_network(network, output_size=recipe.head)
-    assert isinstance(changed, Encoder)
+    changed = _add_room(network, recipe, taught.shape[1])
     key = make_key({"rows": _FORM} | {name: getattr(recipe, name) for name in _MADE_BY})
     if not is_start(path, key):
+        if path.is_file() and find_latest(path.parent):
+            raise UsageError(f"{path}: an older version taught this table, and steps were taken on it; begin a new run")
         known = torch.from_numpy(taught[:, : recipe.head].astype(np.float32))
-        cosine = _teach(changed, _collect(data, later, recipe), clauses, known, recipe, report)
+        _teach(changed, _collect(data, later, read_clauses(), recipe), known, recipe, report)
+        cosine = _measure(changed, later)
+        report(f"token rows taught: cosine {cosine:.3f} on the queries of the steps, without a layer")
         kept = {name: tensor for name, tensor in changed.state_dict().items() if name in (TABLE, *_KEPT)}
         save_start(kept, path, key=key, cosine=cosine)
     changed.load_state_dict(read_tensors(path), strict=False)
     settle_layers(changed, recipe.layer_scale, later.queries)
+    return changed
+
+
+def _add_room(network: Network, recipe: TrainRecipe, width: int) -> Encoder:
+    """The network with a head as wide as the recipe says, of a teacher of `width` columns."""
+    if not isinstance(network, Encoder):
+        raise UsageError("[train] 'token_passes' is for an LLM's network; this one's table suits its layers already")
+    if recipe.head >= network.config.hidden_size:
+        raise UsageError(f"[train] 'head' = {recipe.head} leaves no room in rows of {network.config.hidden_size}")
+    if recipe.head > width:
+        raise UsageError(f"[train] 'head' = {recipe.head}, but the teacher's vectors have {width} columns")
+    changed = change_network(network, output_size=recipe.head)
+    assert isinstance(changed, Encoder)
     return changed
 
 
@@ -170,7 +178,7 @@ def place_rows(table: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
     Args:
         table: The LLM's [V, H].
         said: What each token says [V, T], T below H. Its length is the share of the row that it takes; what is left is
-            the LLM's. Of one row in a hundred the length is cut.
+            the LLM's. A length above that of 99 rows in a hundred is cut.
 
     Returns:
         The rows and the directions [H, T]: a head of these on the mean of rows is the mean of what was taught.
@@ -195,43 +203,36 @@ def pool_tokens(network: Encoder, rows: "Rows") -> Tensor:
     return unit
 
 
-def _collect(data: TrainingData, later: TrainingData, recipe: TrainRecipe) -> _Texts:
-    """Queries, and all passages but those of `later`."""
+def _collect(data: TrainingData, later: TrainingData, clauses: Clauses | None, recipe: TrainRecipe) -> _Texts:
+    """Queries, all passages but those of `later`, and clauses."""
     assert data.teacher is not None  # the recipe has seen to it
     passages = np.setdiff1d(np.arange(len(data.passages)), later.positives.flat)
-    wanted = np.concatenate([data.teacher.queries[data.lines], data.teacher.passages[passages]])[:, : recipe.head]
     rows = [data.queries[row] for row in range(len(data.queries))] + [data.passages[int(row)] for row in passages]
-    return _Texts(rows, torch.from_numpy(wanted.astype(np.float32)))
-
-
-def _teach(
-    network: Encoder, texts: _Texts, clauses: Clauses | None, taught: Tensor, recipe: TrainRecipe,
-    report: Callable[[str], None],
-) -> float:  # fmt: skip
-    """Teach table and head; returns the mean cosine on texts left out."""
-    order = np.random.default_rng([recipe.seed, 4]).permutation(len(texts.rows))
-    held_out, fitted = order[: len(order) // _HELD_OUT + 1], order[len(order) // _HELD_OUT + 1 :]
-    rows, wanted = texts.bag(fitted)
+    wanted = [data.teacher.queries[data.lines], data.teacher.passages[passages]]
     if clauses:
-        said_of_clauses = torch.from_numpy(clauses.vectors[:, : recipe.head].astype(np.float32))
-        rows, wanted = (
-            [*rows, *(clauses.rows[at] for at in range(len(clauses.rows)))],
-            torch.cat([wanted, said_of_clauses]),
-        )
+        rows += [clauses.rows[row] for row in range(len(clauses.rows))]
+        wanted.append(clauses.vectors)
+    return _Texts(rows, np.concatenate([each[:, : recipe.head].astype(np.float16) for each in wanted]))
+
+
+def _teach(network: Encoder, texts: _Texts, taught: Tensor, recipe: TrainRecipe, report: Callable[[str], None]) -> None:
+    """Teach the table, and let the head read what was taught."""
     said = teach_rows(
-        rows, wanted, taught, passes=recipe.token_passes, rate=recipe.token_rate, seed=recipe.seed, report=report
-    )
+        texts.rows, texts.wanted, taught, passes=recipe.token_passes, rate=recipe.token_rate, seed=recipe.seed,
+        report=report,
+    )  # fmt: skip
     with torch.no_grad():
         network.norm.weight.fill_(1.0 - network.norm.offset)  # the LLM's was for its language model
         placed, free = place_rows(network.embed_tokens.weight, said)
         network.embed_tokens.weight.copy_(placed)
         network.head.load_state_dict({"weight": free.T.contiguous(), "bias": torch.zeros(len(free.T))})
-    cosine = _measure(network, texts, held_out)
-    report(f"token rows taught: cosine {cosine:.3f} on texts left out, without a layer")
-    return cosine
 
 
 @torch.no_grad()
-def _measure(network: Encoder, texts: _Texts, places: "NDArray[np.int64]") -> float:
-    rows, wanted = texts.bag(places)
-    return float(functional.cosine_similarity(network.head(pool_tokens(network, rows)), wanted, dim=-1).mean())
+def _measure(network: Encoder, later: TrainingData) -> float:
+    """Mean cosine to the teacher on queries that no row was taught with, nor their passages."""
+    assert later.teacher is not None
+    places = np.random.default_rng(0).permutation(len(later.queries))[:_MEASURED]
+    wanted = later.teacher.queries[later.lines[places]][:, : network.config.output_size].astype(np.float32)
+    made = network.head(pool_tokens(network, [later.queries[int(place)] for place in places]))
+    return float(functional.cosine_similarity(made, torch.from_numpy(wanted), dim=-1).mean())
