@@ -65,6 +65,15 @@ def test_another_recipe_does_not_go_on(world, tmp_path):
         train_world(world, tmp_path / "run", replace(RECIPE, temperature=0.2))
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C as in a terminal; a test run that a script has put into the background begins with it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_loses_no_step(world, tmp_path, monkeypatch):
     """The step under way is finished and saved, and a run that goes on ends with the weights of one never stopped."""
     recipe = replace(RECIPE, save_every=6)
