@@ -1,6 +1,6 @@
 """Owns token rows that a teacher has taught: the start of a student in which no layer has a part yet.
 
-What a text is about lies for the most part in its tokens, and a table learns that a hundred times as fast as layers do.
+What a text is about lies for the most part in its tokens, and a table learns that far faster than layers do (LOG.md).
 So the table is trained first, as a bag of tokens in the teacher's columns, and the layers are put back at a share of a
 row that does not drown what the table knows. Each row keeps the directions in which the LLM's rows vary most, and gets
 what was taught in those that vary least; all rows are of one length, so that the norm in front of the head changes
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 TOKENS = "tokens.safetensors"
 
 _FORM = 2
-"""Of how rows are taught; what was kept by another is taught anew."""
+"""Of how rows are taught; what was kept by another is taught anew, or refused if steps were taken on it."""
 _MEASURED = 3000
 """Queries of the steps that tell how near the table comes."""
 _SETTLED = 64
@@ -181,7 +181,8 @@ def place_rows(table: Tensor, said: Tensor) -> tuple[Tensor, Tensor]:
             the LLM's. A length above that of 99 rows in a hundred is cut.
 
     Returns:
-        The rows and the directions [H, T]: a head of these on the mean of rows is the mean of what was taught.
+        The rows and the directions [H, T]: a head of these on the mean of rows points where the mean of what was
+            taught does.
     """
     unit: Tensor = functional.normalize(table, dim=-1)
     _, axes = torch.linalg.eigh(torch.cov(unit.T))  # least first
