@@ -213,6 +213,18 @@ def _key(item: Any) -> str:
     return str(item.metadata["key"] if item.metadata else "folder." + item.name.removesuffix("_folder"))
 
 
+def expand_home(path: Path | str) -> Path:
+    """The path with a leading "~" or "~name" opened out.
+
+    Raises:
+        UsageError: it is a home folder of nobody.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: there is no such home folder; put ./ before a name that begins with ~") from error
+
+
 def _variable(name: str) -> str:
     return PREFIX + name.upper()
 
@@ -221,7 +233,7 @@ def _find_folders(environment: Mapping[str, str]) -> tuple[dict[str, Path], str]
     """Returns the five folders and their origin."""
     home = environment.get(PREFIX + "HOME", "")
     if home:
-        base = Path(home).expanduser().absolute()
+        base = expand_home(home).absolute()
         names = {"data": "data", "config": "config", "state": "state", "cache": "cache", "log": "logs"}
         return {f"{key}_folder": base / name for key, name in names.items()}, f"environment {PREFIX}HOME"
     from platformdirs import PlatformDirs
@@ -319,7 +331,7 @@ def _convert(where: str, value: object, item: Any) -> object:
         fits, wanted = isinstance(value, str), "a text"
     else:
         fits, wanted = isinstance(value, str) and value != "", "a path"
-        value = Path(value).expanduser().absolute() if fits and isinstance(value, str) else value
+        value = expand_home(value).absolute() if fits and isinstance(value, str) else value
     if not fits:
         raise UsageError(f"{where} must be {wanted}, not {value!r}")
     return value

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from drama_app.config import expand_home
 from drama_app.errors import UsageError
 from drama_app.ignore import IgnoreRules
 from drama_app.records import Skipped
@@ -151,7 +152,7 @@ def check_root(path: Path, *, yes: bool, own: Collection[Path] = ()) -> Path:
         UsageError: there is nothing, or it is too much to be indexed by accident.
     """
     try:
-        root = path.expanduser().resolve(strict=True)
+        root = expand_home(path).resolve(strict=True)
     except (OSError, RuntimeError) as error:
         reason = describe(error) if isinstance(error, OSError) else "it is a circle of links"
         raise UsageError(f"{path} cannot be indexed: {reason}") from error

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drama_app.config import load_settings
+from drama_app.config import expand_home, load_settings
 from drama_app.errors import RetrieverError
 from drama_app.retriever import DESCRIPTION, MODEL, open_retriever_folder
 from trainer.bidirectional import BidirectionalConfig
@@ -83,7 +83,7 @@ def load_backbone(source: Path | str, *, weights: Path | None = None, cache: Pat
     Raises:
         RetrieverError: It is not there, not whole, or not a network that the trainer computes.
     """
-    path = Path(source).expanduser()
+    path = expand_home(source)
     if path.is_file():
         return _load_file(path, cache or load_settings().cache_folder / "backbones")
     if not path.is_dir():
@@ -96,7 +96,7 @@ def load_backbone(source: Path | str, *, weights: Path | None = None, cache: Pat
     if (path / DESCRIPTION).is_file():
         return _load_retriever(path, weights)
     if (path / CONFIG).is_file():
-        name = name_folder(path) if Path(source).expanduser().is_dir() else str(source)
+        name = name_folder(path) if expand_home(source).is_dir() else str(source)
         return _load_folder(path, cache or load_settings().cache_folder / "backbones", name=name)
     if trained := _find_trained(path):
         return _load_checkpoint(trained)

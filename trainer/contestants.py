@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drama_app.config import expand_home
 from drama_app.embed import OnnxEncoder, open_retriever
 from drama_app.errors import RetrieverError
 from drama_app.retriever import DESCRIPTION, default_retriever_folder, open_retriever_folder
@@ -42,7 +43,7 @@ def open_contestant(source: Path | str, *, widths: Sequence[int] | None = (), th
     Raises:
         RetrieverError: It is not there, not whole, or does not offer a width.
     """
-    folder = default_retriever_folder() if str(source) == SHIPPED else Path(source).expanduser()
+    folder = default_retriever_folder() if str(source) == SHIPPED else expand_home(source)
     if not (folder / DESCRIPTION).is_file() and (folder / "retriever" / DESCRIPTION).is_file():
         folder = folder / "retriever"
     if folder.is_file() and is_embedder(folder):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from drama_app.config import expand_home
 from drama_app.errors import RetrieverError, UsageError
 from drama_app.retriever import DESCRIPTION
 from trainer.network import NetworkConfig
@@ -23,7 +24,7 @@ def read_outline(source: str, *, weights: Path | None = None) -> NetworkConfig:
     Raises:
         RetrieverError: There is nothing, or nothing that the trainer computes.
     """
-    path = Path(source).expanduser()
+    path = expand_home(source)
     if path.is_file():
         return _read_gguf(path)
     if not path.is_dir():

@@ -6,7 +6,7 @@ A folder below an indexed one stays out until it is indexed by name again.
 import argparse
 from pathlib import Path
 
-from drama_app.config import Settings
+from drama_app.config import Settings, expand_home
 from drama_app.output import Output, clean_for_terminal
 
 NAME = "forget"
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
 
     with Library.open(settings) as library:
         for path in arguments.paths:
-            count = library.forget(path.expanduser())
+            count = library.forget(expand_home(path))
             noun = "file" if count == 1 else "files"
             output.write_line(clean_for_terminal(f"{path}: {count:,} {noun} taken out of the index"))
     return 0

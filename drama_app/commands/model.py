@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from drama_app.config import Settings
+from drama_app.config import Settings, expand_home
 from drama_app.errors import Interrupted, UsageError
 from drama_app.output import Output, clean_for_terminal
 
@@ -77,7 +77,7 @@ def _find(name: str) -> Path:
     from drama_app.retriever import default_retriever_folder
     from drama_app.switching import SHIPPED
 
-    return default_retriever_folder() if name == SHIPPED else Path(name).expanduser().absolute()
+    return default_retriever_folder() if name == SHIPPED else expand_home(name).absolute()
 
 
 def _verify(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:

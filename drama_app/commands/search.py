@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drama_app.config import Settings
+from drama_app.config import Settings, expand_home
 from drama_app.dates import read_span
 from drama_app.errors import UsageError
 from drama_app.output import Output, hit_to_json, results_to_json
@@ -96,7 +96,7 @@ def _follow(path: Path) -> Path:
         UsageError: it is a circle of links.
     """
     try:
-        return path.expanduser().resolve()
+        return expand_home(path).resolve()
     except (OSError, RuntimeError) as error:
         raise UsageError(f"{path} cannot be followed: it is a circle of links") from error
 
@@ -130,13 +130,15 @@ def split_page(text: str) -> tuple[Path, int | None]:
     Raises:
         UsageError: there is no such page number.
     """
-    path = Path(text).expanduser()
+    from drama_app.scan import is_there
+
+    path = expand_home(text)
     name, mark, page = text.rpartition("#")
-    if path.exists() or not mark:
+    if is_there(path) or not mark:
         return path.absolute(), None
     if not re.fullmatch("[0-9]{1,6}", page) or int(page) < 1:
         raise UsageError(f"{page!r} is not a page number, in --similar {text}")
-    return Path(name).expanduser().absolute(), int(page)
+    return expand_home(name).absolute(), int(page)
 
 
 def read_count(text: str) -> int:

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drama_app.config import Settings
+from drama_app.config import Settings, expand_home
 from drama_app.errors import DramaError, UsageError
 from drama_app.listing import count_of, describe_bytes, shorten_path
 from drama_app.records import Estimate
+from drama_app.scan import folder_is_there
 from drama_app.tui.standing import describe_wait
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def weigh(
     """
     from drama_app.estimate import estimate
 
-    proposal = _judge(library, settings, path.expanduser())
+    proposal = _judge(library, settings, expand_home(path))
     if proposal.refusal:
         return proposal
     proposal = replace(proposal, free=_measure_free(settings.data_folder))
@@ -112,7 +113,7 @@ def _judge(library: "Library | None", settings: Settings, path: Path) -> Proposa
 
 def _measure_free(folder: Path) -> int:
     """Bytes free where `folder` is or would be made; 0 if it cannot be told."""
-    place = next((each for each in (folder, *folder.parents) if each.is_dir()), None)
+    place = next((each for each in (folder, *folder.parents) if folder_is_there(each)), None)
     try:
         return int(shutil.disk_usage(place).free) if place is not None else 0
     except OSError:
@@ -153,6 +154,6 @@ def list_suggestions(settings: Settings) -> tuple[Path, ...]:
             status = place.stat()
         except OSError:
             continue
-        if place.is_dir() and settings.data_folder not in (place, *place.parents):
+        if folder_is_there(place) and settings.data_folder not in (place, *place.parents):
             found.setdefault((status.st_dev, status.st_ino), place)  # "notes" and "Notes" may be one folder
     return tuple(found.values())

@@ -16,10 +16,12 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote_from_bytes
 
+from drama_app.config import expand_home
 from drama_app.errors import DramaError, UsageError
 from drama_app.listing import count_of, shorten_path
 from drama_app.output import clean_for_terminal, describe_time, results_to_json
 from drama_app.records import Hit, PassageHit, Results
+from drama_app.scan import folder_is_there
 
 FORMATS = ("json", "csv", "markdown")
 COLUMNS = (
@@ -45,7 +47,7 @@ def export_hits(
         UsageError: there is no such format, or the file exists and `overwrite` is False.
         DramaError: the file cannot be written.
     """
-    path = path.expanduser().absolute()
+    path = expand_home(path).absolute()
     if format not in FORMATS:
         raise UsageError(f"there is no format {format!r}: choose {', '.join(FORMATS[:-1])} or {FORMATS[-1]}")
     chosen = replace(results, hits=tuple(hits))
@@ -60,7 +62,7 @@ def export_hits(
 
 def _write(path: Path, content: bytes, *, overwrite: bool) -> None:
     """Through a file beside it, which `mkstemp` makes readable for its owner only."""
-    if path.is_dir():
+    if folder_is_there(path):
         raise UsageError(f"{shorten_path(path)} is a folder: add a file name")
     part = None
     try:

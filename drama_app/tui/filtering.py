@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from drama_app import dates
+from drama_app.config import expand_home
 from drama_app.errors import UsageError
 from drama_app.records import Filters
 
@@ -139,8 +140,8 @@ def make_filters(chips: Iterable[Chip], roots: Sequence[Path]) -> Filters:
 def find_folders(value: str, roots: Sequence[Path]) -> tuple[Path, ...]:
     """Returns the absolute paths that a typed folder may stand for."""
     try:
-        path = Path(value).expanduser()
-    except RuntimeError:  # a home folder of nobody
+        path = expand_home(value)
+    except UsageError:
         path = Path(value)
     if path.is_absolute():
         return (path,)

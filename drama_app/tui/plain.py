@@ -13,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from drama_app.config import Settings
+from drama_app.config import Settings, expand_home
 from drama_app.errors import DramaError, NoIndexError, UsageError
 from drama_app.listing import count_of, describe_bytes, describe_report, describe_seconds, describe_status, shorten_path
 from drama_app.output import clean_for_terminal
 from drama_app.records import Hit, Mode, Progress, Results
+from drama_app.scan import is_there
 from drama_app.tui.filtering import Chip, add_chips, make_chip, make_filters
 from drama_app.tui.opening import open_file
 from drama_app.tui.plain_words import (
@@ -192,9 +193,9 @@ class Dialogue:
 
     def _filter(self, key: str, value: str = "", folder: str = "") -> None:
         library = self._need_library()
-        if folder and not Path(folder).expanduser().exists():
+        if folder and not is_there(expand_home(folder)):
             raise UsageError(f"there is no folder {folder}")
-        value = value or str(Path(folder).expanduser().resolve())
+        value = value or str(expand_home(folder).resolve())
         self._chips = add_chips(self._chips, [make_chip(key, value)])
         self._say(f"Only {describe_filters(make_filters(self._chips, library.roots()))} from now on.")
         self._search_again()
@@ -223,8 +224,8 @@ class Dialogue:
     def _add(self, folder: str) -> None:
         from drama_app.library import Library
 
-        path = Path(folder).expanduser()
-        if not path.exists():
+        path = expand_home(folder)
+        if not is_there(path):
             raise UsageError(f"there is no folder {folder}")
         self._library = self._library or Library.open(self._settings, create=True)
         root = self._library.add_root(path)

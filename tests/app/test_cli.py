@@ -44,6 +44,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["index"], "drama-app index FOLDER"),
         (["index", "/no/such/folder"], "no such file"),
         (["index", "/"], "add --yes"),
+        (["index", "~nobody-here/docs"], "no such home folder"),
+        (["model", "use", "~nobody-here/mine"], "no such home folder"),
         (["model", "use"], "name a FOLDER"),
         (["status", "--nonsense"], "unrecognized arguments: --nonsense"),
     ],

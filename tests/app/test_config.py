@@ -135,6 +135,15 @@ def test_a_wrong_look_or_key_is_refused(tmp_path: Path, content: str, named: str
         load_settings(environment=environment(tmp_path))
 
 
+def test_a_home_folder_of_nobody_is_told_as_such(tmp_path: Path) -> None:
+    """A "~name" that leads nowhere is named in one sentence, in a variable as in the file, and never a crash."""
+    with pytest.raises(UsageError, match=r"~nobody-here/drama: there is no such home folder"):
+        load_settings(environment={"DRAMA_APP_HOME": "~nobody-here/drama"})
+    write_config(tmp_path, '[retriever]\nfolder = "~nobody-here/mine"\n')
+    with pytest.raises(UsageError, match="~nobody-here/mine: there is no such home folder"):
+        load_settings(environment=environment(tmp_path))
+
+
 def test_folders_are_made_for_their_owner_only(tmp_path: Path) -> None:
     """A folder of ours, and what is missing above it, has mode 0700."""
     folder = make_private(tmp_path / "a" / "b")

@@ -224,6 +224,13 @@ def test_errors_are_sentences(filled: Settings, monkeypatch: pytest.MonkeyPatch)
     assert answers[1] == "The index cannot be read: run `drama-app purge`.\n" and "open 2" in answers[2]
 
 
+def test_a_folder_of_nobody_does_not_end_the_dialogue(settings: Settings) -> None:
+    """A "~name" that is nobody's is told in a sentence, and the next command is answered."""
+    answers = talk(settings, "add ~nobody-here/docs", "help")
+
+    assert "there is no such home folder" in answers[1] and answers[1].endswith(".\n") and "open 2" in answers[2]
+
+
 def test_help_names_only_commands_that_work(filled: Settings) -> None:
     """Each line of the help that begins with a command is understood as one."""
     from drama_app.tui.plain import _find_command

@@ -10,6 +10,7 @@ from drama_app.config import Settings
 from drama_app.tui.app import DramaApp
 from drama_app.tui.screens.add_folder import AddFolderScreen
 from drama_app.tui.screens.welcome import WelcomeScreen
+from drama_app.tui.widgets.path_input import read_path
 from tests.tui.conftest import until
 
 
@@ -120,3 +121,12 @@ async def test_a_damaged_index_is_no_first_run(fresh: DramaApp) -> None:
         await until(pilot, lambda: fresh.opened and fresh.log_lines)
         assert not isinstance(fresh.screen, WelcomeScreen)
         assert "manifest" in fresh.log_lines[-1]
+
+
+def test_a_path_that_is_half_typed_never_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What is typed becomes a whole path: "~" is opened out where it is somebody's home, and left where it is not."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+    assert read_path(" ~/docs ") == tmp_path / "docs"
+    assert read_path("~nobody-here/docs") == tmp_path / "~nobody-here" / "docs"

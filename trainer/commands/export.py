@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drama_app.config import expand_home
 from drama_app.errors import UsageError
 from trainer.narration import Narrator, say, show_progress
 from trainer.options import positive
@@ -106,7 +107,7 @@ def _write_folder(
 def _open_run(source: str) -> "RunFolder | None":
     from trainer.run_folder import RunFolder
 
-    folder = Path(source).expanduser()
+    folder = expand_home(source)
     return RunFolder.open(folder) if (folder / "run.json").is_file() else None
 
 
@@ -186,7 +187,7 @@ def _make_label(options: argparse.Namespace, own: "RunFolder | None", backbone: 
     from trainer.checkpoint import is_checkpoint
     from trainer.retriever_files import Label, make_name
 
-    folder = Path(options.source).expanduser()
+    folder = expand_home(options.source)
     languages: tuple[str, ...] = ()
     name, version = own.recipe.name if own else folder.stem if folder.is_file() else folder.name, "1"
     if is_checkpoint(folder):

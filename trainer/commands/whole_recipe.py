@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from drama_app.config import expand_home
 from drama_app.errors import Interrupted, TrainingError, UsageError
 from trainer.assets import find_assets
 from trainer.inputs import NAMED
@@ -201,7 +202,7 @@ def _read_inputs(options: argparse.Namespace, before: Inputs) -> Inputs:
         if value := getattr(options, key):
             changes[key] = value
     if options.backbone:
-        is_path = options.backbone not in NAMED and Path(options.backbone).expanduser().exists()
+        is_path = options.backbone not in NAMED and expand_home(options.backbone).exists()
         changes["backbone"] = _resolve(options.backbone) if is_path else options.backbone
     for key in ("corpus", "pairs"):
         if values := getattr(options, key):
@@ -210,7 +211,7 @@ def _read_inputs(options: argparse.Namespace, before: Inputs) -> Inputs:
 
 
 def _resolve(path: str) -> str:
-    return str(Path(path).expanduser().resolve())
+    return str(expand_home(path).resolve())
 
 
 def _read_recipe(options: argparse.Namespace) -> Recipe:

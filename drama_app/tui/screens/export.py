@@ -13,6 +13,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 
+from drama_app.config import expand_home
 from drama_app.listing import count_of
 from drama_app.output import clean_for_terminal
 from drama_app.records import Hit, Results
@@ -136,11 +137,11 @@ class ExportScreen(ModalScreen[str | None]):
     @work(thread=True, exclusive=True, group="export", exit_on_error=False)
     def _write(self, typed: str, name: str, *, overwrite: bool) -> None:
         def write() -> str:
-            path = Path(typed or str(self._propose(name))).expanduser()
+            path = expand_home(typed or str(self._propose(name)))
             return exporting.export_hits(self._results, self._hits, name, path, overwrite=overwrite)
 
         said, wrong = attempt(write)
-        exists = bool(wrong) and not overwrite and attempt(lambda: Path(typed).expanduser().is_file())[0] is True
+        exists = bool(wrong) and not overwrite and attempt(lambda: expand_home(typed).is_file())[0] is True
         self.app.call_from_thread(self._end, said, wrong, exists)
 
     def _end(self, said: str | None, wrong: str, exists: bool) -> None:

@@ -15,6 +15,8 @@ from textual.message import Message
 from textual.suggester import Suggester
 from textual.widgets import Input
 
+from drama_app.config import expand_home
+from drama_app.errors import UsageError
 from drama_app.output import clean_for_terminal
 
 MOST_CANDIDATES = 200  # a folder may hold a million; nobody reads more
@@ -55,7 +57,10 @@ def _is_folder(entry: "os.DirEntry[str]") -> bool:
 
 def read_path(typed: str) -> Path:
     """Returns the path that was typed, with "~" opened out, absolute as far as the text goes."""
-    return Path(typed.strip()).expanduser().absolute()
+    try:
+        return expand_home(typed.strip()).absolute()
+    except UsageError:  # "~" and the beginning of a name: whoever uses it says that nothing is there
+        return Path(typed.strip()).absolute()
 
 
 class _FirstFolder(Suggester):
