@@ -243,8 +243,8 @@ def _estimate_teaching(
 
 
 def _count_clauses(recipe: Recipe, size: _Size) -> float:
-    """Clauses that the passages which are not kept for the steps have, as many as are asked for."""
-    return min(recipe.train.clauses, (1 - recipe.train.token_share) * size.passages * size.tokens / _CLAUSE_TOKENS)
+    """Clauses that the passages have, as many as are asked for."""
+    return min(recipe.train.clauses, size.passages * size.tokens / _CLAUSE_TOKENS)
 
 
 def _describe_augment(recipe: Recipe) -> str:

@@ -158,7 +158,7 @@ class TrainRecipe:
     token_rate: float = 1e-3
     """Learning rate of these passes at their start; the shared network has .3 of it."""
     clauses: int = 0
-    """Short runs of words, of passages that the steps do not train on, that the teacher reads for these passes too."""
+    """Short runs of words, of all passages, that the teacher reads for these passes too."""
     layer_scale: float = 0.05
     """What each branch of a layer adds when it is put back on a table that was taught, over what a token's row holds.
     At 0.05 the layers learn from the first step; fainter, they had added nothing after 460 steps (LOG.md)."""

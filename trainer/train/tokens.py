@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 TOKENS = "tokens.safetensors"
 
-_FORM = 2
+_FORM = 3
 """Of how rows are taught; what was kept by another is taught anew, or refused if steps were taken on it."""
 _MEASURED = 3000
 """Queries of the steps that tell how near the table comes."""
@@ -84,8 +84,8 @@ def teach_tokens(
     Args:
         network: Of an LLM, without a head.
         data: With a teacher.
-        later: What the steps train on. No row is taught with its texts: a table knows by heart what it was taught, and
-            would leave the layers nothing to learn from.
+        later: What the steps train on. No row is taught with its texts as they are (clauses of its passages may be
+            among what is read): a table knows by heart what it was taught, and would leave the layers nothing to learn.
         taught: The teacher's vectors [V, T] of single tokens; zeros where there is no text.
         recipe: `head`, `token_passes`, `token_rate`, `layer_scale`, `seed`.
         path: File of what was taught: read if it is there, so that a run which goes on starts from the same weights.
