@@ -62,6 +62,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader has what it wanted. Python would complain when it flushes at exit: give it somewhere to flush to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk below a redirection
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        output.error(f"the output cannot be written: {error.strerror or error}")
+        return 2
     return code
 
 

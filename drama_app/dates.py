@@ -10,7 +10,7 @@ _WEEK = re.compile(r"\d{4}-?W\d{2}")
 def read_span(text: str) -> tuple[datetime, datetime]:
     """Returns the beginning and the end of "2024", "2024-05", "2024-05-31" and other days and weeks of ISO 8601.
 
-    Of a full time it is the moment twice.
+    Of a full time it is the moment twice, in local time too.
 
     Raises:
         ValueError: it is no date, or one that the system's clock cannot count.
@@ -39,6 +39,8 @@ def _read_iso(text: str) -> tuple[datetime, datetime]:
         day = date.fromisoformat(text)
     except ValueError:
         moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:  # all others are local times, and could not be compared with it
+            moment = moment.astimezone().replace(tzinfo=None)
         return moment, moment
     start = datetime.combine(day, time())
     start.timestamp()

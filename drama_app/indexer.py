@@ -104,9 +104,21 @@ def _report(manifest: Manifest, survey: Survey, tally: Tally, failed: tuple[Skip
         failed=failed,
         passed_over=tally.passed_over,
         seconds=0.0,
-        notes=(*survey.notes, *(f"{path} keeps changing: it is read when it rests" for path in tally.unsettled)),
+        notes=(
+            *survey.notes,
+            *(f"{path} keeps changing: it is read when it rests" for path in tally.unsettled),
+            *_tell_kept("that changed", tally.kept),
+        ),
         embedded_per_second=rate,
     )
+
+
+def _tell_kept(which: str, kept: Sequence[Skipped]) -> list[str]:
+    """A note on files that the system would not give just now: thousands of them are one sentence."""
+    if not kept:
+        return []
+    first = f"{kept[0].path}: {kept[0].reason}"
+    return [f"{len(kept):,} file{'s' * (len(kept) > 1)} {which} cannot be read just now and stay as before ({first})"]
 
 
 def _failed(manifest: Manifest, below: Collection[Path] | None) -> tuple[Skipped, ...]:
@@ -298,11 +310,13 @@ def root_above(manifest: Manifest, settings: Settings, path: Path) -> Path | Non
 def rules_for(manifest: Manifest, settings: Settings, root: Path) -> IgnoreRules:
     """The ignore rules below a root: the person's settings, and what they said of this root.
 
-    A root inside it with choices of its own is followed for itself: what it leaves out must not come in from above.
+    A root inside it with choices of its own is followed for itself: what it leaves out must not come in from above. One
+    that is paused is left alone from above too.
     """
     rows = manifest.roots()
     row = next((row for row in rows if row.path == root), None)
-    inner = {row.path for row in rows if root in row.path.parents and (row.hidden or row.ignore)}
+    inside = [row for row in rows if root in row.path.parents]
+    inner = {row.path for row in inside if row.hidden or row.ignore or row.state == "paused"}
     own = (settings.data_folder, settings.config_folder, settings.state_folder, settings.cache_folder)
     return IgnoreRules(
         root,
@@ -317,7 +331,7 @@ def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path
     survey = Survey()
     devices = {row.path: row.device for row in manifest.roots()}
     roots = followed_roots(manifest, settings)
-    paused = {row.path for row in manifest.roots() if row.state == "paused" and (row.hidden or row.ignore)}
+    paused = {row.path for row in manifest.roots() if row.state == "paused"}
     for root, path in _places(roots, paths):
         if stop.is_set():
             break
@@ -354,15 +368,19 @@ def _compare(
     """Walks `top` and adds to the survey what differs from `known`."""
     seen: set[Path] = set()
     closed: list[Path] = []
+    unsure: list[Skipped] = []
     for found in scan(top, rules, stop=stop):
         if isinstance(found, Skipped) and is_gone(found.path):
             continue  # it went away during the walk: gone, not failed
         seen.add(found.path)
-        if isinstance(found, Skipped):
+        if isinstance(found, Skipped) and found.for_now and found.path in known:
+            unsure.append(found)  # its good row stays, and with it what is indexed
+        elif isinstance(found, Skipped):
             closed.append(found.path)
             manifest.put_files([FileRow(found.path, 0, 0, 0, 0, now_ns(), "failed", found.reason, None)])
         elif needs_check(found, known.get(found.path)):
             survey.to_check[found.path] = found
+    survey.notes += _tell_kept(f"in {top}", unsure)
     if stop.is_set():
         return  # what was not walked is not gone
     missing = known.keys() - seen

@@ -204,13 +204,16 @@ class Library:
             on_progress=on_progress,
         )
 
-    def forget(self, path: Path) -> int:
-        """Removes a root, or leaves out a file or folder below one; returns how many files left the index."""
+    def forget(self, path: Path, *, stop: threading.Event | None = None) -> int:
+        """Removes a root, or leaves out a file or folder below one; returns how many files left the index.
+
+        `stop` ends the wait for another writer.
+        """
         from drama_app.indexer import forget_files, remove_orphans
         from drama_app.switching import remove_elsewhere
 
         path = Path(os.path.realpath(path))
-        with self._writing, self._lock(threading.Event()):
+        with self._writing, self._lock(stop or threading.Event()):
             self._renew()
             number = forget_files(self._manifest, path)
             remove_elsewhere(self._manifest, self._settings, remove_orphans(self._manifest, self._store))

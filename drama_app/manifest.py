@@ -102,7 +102,7 @@ class Manifest(Database):
         ]
 
     def add_root(self, path: Path, *, hidden: bool | None = None, ignore: Sequence[str] | None = None) -> None:
-        """Follows `path` from now on; something below it that was forgotten is wanted again.
+        """Follows `path` from now on, even if it was forgotten; what was forgotten below it stays out.
 
         Args:
             path: Absolute.
@@ -146,14 +146,14 @@ class Manifest(Database):
             return cursor.rowcount > 0
 
     def exclude(self, path: Path) -> None:
-        """Leaves `path` out of every later sync, until it is added as a root."""
+        """Leaves `path` out of every later sync, until it is named itself."""
         with self.transaction():
             self._connection.execute("INSERT OR IGNORE INTO excluded VALUES (?)", (os.fsencode(path),))
 
     def include(self, path: Path) -> None:
-        """Wants again what was forgotten at and below a path."""
+        """Wants a path again that was forgotten; what was forgotten below it stays out, since nobody named it."""
         with self.transaction():
-            self._connection.execute(f"DELETE FROM excluded WHERE {BELOW}", range_below(path))
+            self._connection.execute("DELETE FROM excluded WHERE path = ?", (os.fsencode(path),))
 
     def excluded(self) -> frozenset[Path]:
         """What a person asked to forget."""

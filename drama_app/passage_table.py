@@ -253,3 +253,10 @@ def _runs(ids: Sequence[int]) -> Iterator[tuple[int, int]]:
         if index == len(ids) or ids[index] > ids[index - 1] + 1:
             yield ids[start], ids[index - 1]
             start = index
+
+
+def mask(wanted: "Iterable[bool]") -> "pa.Array":
+    """Which rows to keep, for `Table.filter`; of no rows pyarrow could not tell the type."""
+    import pyarrow as pa
+
+    return pa.array(list(wanted), pa.bool_())

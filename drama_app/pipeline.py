@@ -28,7 +28,7 @@ from drama_app.extract.pool import ExtractionPool
 from drama_app.jobs import Ahead, Job, Vectors, Writer
 from drama_app.manifest import FileRow, Manifest, now_ns
 from drama_app.records import Document, Passage, Progress, Skipped
-from drama_app.scan import Found
+from drama_app.scan import Found, describe
 from drama_app.store import PassageStore
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,10 @@ class Tally:
     moved: int = 0
     done: int = 0
     passages: int = 0
-    embedded: int = 0
-    """Those of them whose text was not known."""
+    embedded: int = 0  # those of them whose text was not known
     embedding_seconds: float = 0.0
     failed: list[Skipped] = field(default_factory=list)
+    kept: list[Skipped] = field(default_factory=list)  # not read just now, and searchable as before
     passed_over: int = 0
     unsettled: list[Path] = field(default_factory=list)
     """Files that changed or went while they were read."""
@@ -197,7 +197,8 @@ class Pipeline:
                 self._count(found)  # gone since the scan: the next sync removes it
                 continue
             except OSError as error:
-                self._fail(Job(found, now_ns()), ExtractionError(_os_reason(error)))
+                lasting = isinstance(error, PermissionError)
+                self._fail(Job(found, now_ns()), ExtractionError(describe(error)), for_now=not lasting)
                 continue
             except ExtractionError as error:
                 self._fail(Job(found, now_ns()), error)
@@ -279,16 +280,21 @@ class Pipeline:
                 self._underway.pop((job.digest, job.suffix), None)
             return [job, *job.copies]
 
-    def _fail(self, job: Job, error: ExtractionError) -> None:
+    def _fail(self, job: Job, error: ExtractionError, *, for_now: bool = False) -> None:
+        """Notes a failure. `for_now`: not the file's, so what is indexed of it stays, and the next sync looks again."""
         status = "passed over" if error.passed_over else "failed"
         rows = []
         for each in self._close(job):
             self._count(each.found)
-            rows.append(replace(self._row(each, None), status=status, reason=str(error)))
-            if error.passed_over:
-                self.tally.passed_over += 1
-            else:
-                self.tally.failed.append(Skipped(each.found.path, str(error)))
+            row = replace(self._row(each, None), status=status, reason=str(error))
+            known = self._manifest.file(row.path) if for_now else None
+            if known is not None and known.document is not None:
+                self.tally.kept.append(Skipped(row.path, row.reason))
+                continue
+            rows.append(replace(row, checked_ns=row.mtime_ns) if for_now else row)
+            self.tally.passed_over += error.passed_over
+            if not error.passed_over:
+                self.tally.failed.append(Skipped(row.path, row.reason))
         self._manifest.put_files(rows)
 
     def _settle(self, job: Job) -> None:
@@ -392,9 +398,3 @@ def _hash(path: Path) -> bytes:
 def _title(job: Job) -> str:
     assert job.document is not None
     return job.document.title
-
-
-def _os_reason(error: OSError) -> str:
-    if isinstance(error, PermissionError):
-        return "cannot be read: permission denied"
-    return f"cannot be read: {error.strerror or error}"

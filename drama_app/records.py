@@ -159,6 +159,8 @@ class Skipped:
 
     path: Path
     reason: str
+    for_now: bool = False
+    """The system failed, as a drive does that comes loose, and not the file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,7 +92,7 @@ def _look_at(entry: "os.DirEntry[str]", rules: IgnoreRules, folders: list[Path])
     except FileNotFoundError:
         return  # gone since the listing
     except OSError as error:
-        yield Skipped(path, describe(error))
+        yield Skipped(path, describe(error), for_now=not isinstance(error, PermissionError))
 
 
 def needs_check(found: Found, known: Known | None) -> bool:

@@ -127,24 +127,31 @@ class Searcher:
         documents = self._manifest.matching(filters)
         # Without its own passages, and without those of documents under way, which may be thousands.
         without = [row.document, *self._manifest.unfinished()]
-        found = self._store().nearest(
-            centre, limit=CANDIDATES, documents=documents, languages=filters.languages, without=without
-        )
+        for count in (CANDIDATES, MORE, MANY):  # a few long documents may fill the list, as older versions of it do
+            found = self._store().nearest(
+                centre, limit=count, documents=documents, languages=filters.languages, without=without
+            )
+            visible = self._manifest.documents([each.document for each in found])
+            if len(found) < count or len(visible) >= limit:
+                break
         fused = rank.fuse("", found, [], mode="meaning", scale=rank.measure_scale(centre, *self._draw_sample()))
-        visible = self._manifest.documents([each.document for each in found])
         hits = self._describe("", fused, visible, limit=limit, passages=3, filters=filters)
         name = f"{path}#{page}" if page else str(path)
         return Results(name, "meaning", tuple(hits), not hits, time.monotonic() - started)
 
     def mark_sentences(self, results: Results) -> Results:
-        """Marks every passage, and chooses the best passage's sentence by meaning where no word marked one."""
+        """Marks every passage, and chooses the best passage's sentence by meaning where no word marked one.
+
+        A search by keywords needs no retriever, and must not here: it answers where the retriever is gone.
+        """
         if not results.query:
             return results
         hits = [
             replace(hit, passages=(*hit.passages[:1], *(_mark(results.query, each) for each in hit.passages[1:])))
             for hit in results.hits
         ]
-        wanted = {place: hit.passages[0] for place, hit in enumerate(hits) if hit.passages[0].sentence is None}
+        firsts = [(place, hit.passages[0]) for place, hit in enumerate(hits) if hit.passages]
+        wanted = {place: first for place, first in firsts if first.sentence is None and results.mode != "keywords"}
         spans = [(place, span) for place, passage in wanted.items() for span in split_sentences(passage.text)]
         best = self._choose_sentences(results.query, [(p, span, wanted[p].text) for p, span in spans[:SENTENCES]])
         for place, span in best.items():

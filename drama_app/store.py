@@ -335,7 +335,7 @@ class PassageStore:
         if documents is not None and len(documents) > _LONG_LIST:
             broad = passage_table.row_filter(None, languages, without)
             rows = self._read(lambda table: run(table, broad, limit * _OVERFETCH))
-            kept = rows.filter([document in documents for document in rows["document"].to_pylist()])
+            kept = rows.filter(passage_table.mask(document in documents for document in rows["document"].to_pylist()))
             # Best first: if enough of the best pass, they are the best of those that pass.
             if len(kept) >= limit or len(rows) < limit * _OVERFETCH:
                 return self._remember(generation, kept.slice(0, limit))
@@ -389,12 +389,10 @@ def _wanted(vectors: bool) -> list[str]:
 
 def _hold_phrases(rows: "pa.Table", asked: keywords.KeywordQuery) -> "pa.Table":
     """The rows that hold every quoted phrase."""
-    import pyarrow as pa
-
     words = keywords.parse_query(" ".join(asked.phrases)).words
     # Looking for the words first spares nine tenths of the folding: 20 ms in place of 170.
-    held = [
+    held = (
         holds_all(words, terms) and asked.phrases_stand_in(f"{heading} {text}")
         for terms, heading, text in zip(*_columns(rows, "terms", "heading", "text"), strict=True)
-    ]
-    return rows.filter(pa.array(held, pa.bool_()))  # of no rows the type cannot be told
+    )
+    return rows.filter(passage_table.mask(held))

@@ -8,6 +8,7 @@ did not change: the sync compares with the manifest, so a needless path costs on
 import logging
 import os
 import re
+import shutil
 import sys
 import tempfile
 import threading
@@ -334,12 +335,18 @@ def _has_room(observer: BaseObserver, handler: FileSystemEventHandler) -> bool:
     """
     if sys.platform != "linux":
         return True  # only inotify counts folders
-    with tempfile.TemporaryDirectory(prefix=".drama-") as probe:
-        try:
-            observer.unschedule(observer.schedule(handler, probe, recursive=False))
-        except OSError as error:
-            log.info("no watch left: %s", error)
-            return False
+    try:
+        probe = tempfile.mkdtemp(prefix=".drama-")
+    except OSError as error:  # the disk is full, which says nothing of watches
+        log.info("no folder to try a watch on: %s", error)
+        return True
+    try:
+        observer.unschedule(observer.schedule(handler, probe, recursive=False))
+    except OSError as error:
+        log.info("no watch left: %s", error)
+        return False
+    finally:
+        shutil.rmtree(probe, ignore_errors=True)
     return True
 
 

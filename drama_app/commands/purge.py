@@ -2,6 +2,8 @@
 
 import argparse
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from drama_app.config import Settings
@@ -33,11 +35,32 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
         if not output.ask(f"This removes the index and all that belongs to it:\n{listed}\nGo on?"):
             hint = "answer y, or add --yes" if output.from_person else "nobody can be asked here; add --yes"
             raise UsageError(f"nothing was removed: {hint}")
-    for folder in present:
-        _remove(folder, kept)
-        output.write_line(clean_for_terminal(f"removed {folder}"))
+    with _alone(settings.state_folder):
+        for folder in present:
+            if folder != settings.state_folder:
+                _remove(folder, kept)
+                output.write_line(clean_for_terminal(f"removed {folder}"))
+    if settings.state_folder in present:  # last, since it holds the locks
+        _remove(settings.state_folder, kept)
+        output.write_line(clean_for_terminal(f"removed {settings.state_folder}"))
     _tell_kept(kept, output)
     return 0
+
+
+@contextmanager
+def _alone(state_folder: Path) -> Iterator[None]:
+    """No other drama-app indexes or watches meanwhile: it would write again what is removed."""
+    from filelock import FileLock, Timeout
+
+    with ExitStack() as held:
+        for name in ("writer.lock", "watch.lock") if state_folder.is_dir() else ():
+            try:
+                held.enter_context(FileLock(state_folder / name, timeout=1, mode=0o600))
+            except Timeout:
+                raise UsageError(
+                    "another drama-app is indexing or watching: stop it first; nothing was removed"
+                ) from None
+        yield
 
 
 def _content(folder: Path, kept: Path | None) -> list[Path]:

@@ -119,7 +119,12 @@ def _add_chapter(builder: TextBuilder, archive: SafeZip, chapter: str, titles: d
 
     if chapter not in archive:
         return False
-    data = archive.read(chapter)
+    try:
+        data = archive.read(chapter)
+    except ExtractionError as error:
+        if error.__cause__ is None:
+            raise  # a bomb, or encrypted: the book's, not the chapter's
+        return False
     try:
         text = decode(data, hint="utf-8").text if data else ""
     except ExtractionError:

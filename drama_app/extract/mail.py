@@ -80,6 +80,7 @@ def read_mbox(source: Source) -> Document:
     """Return the messages of a mailbox, each under its subject; the file is read as a stream."""
     builder = TextBuilder()
     notes: list[str] = []
+    broken = 0
     with source.open() as stream:
         for number, raw in enumerate(_split_mailbox(stream)):
             if builder.full:
@@ -87,7 +88,14 @@ def read_mbox(source: Source) -> Document:
             if number == MAX_MESSAGES:
                 notes.append(f"only the first {MAX_MESSAGES:,} messages are searchable")
                 break
-            notes += add_letter(builder, source, _parse(raw))
+            try:
+                notes += add_letter(builder, source, _parse(raw))
+            except MemoryError:
+                raise
+            except Exception:  # whatever a letter is made of, it must not cost the mailbox
+                broken += 1
+    if broken:
+        notes.append(f"{broken:,} of its messages cannot be read whole")
     return builder.build("mbox", notes=_shorten(notes))
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from drama_app.config import Settings, expand_home
+from drama_app.config import Settings
 from drama_app.errors import DramaError, UsageError
 from drama_app.listing import count_of, describe_bytes, shorten_path
 from drama_app.records import Estimate
@@ -63,7 +63,7 @@ def weigh(
     """
     from drama_app.estimate import estimate
 
-    proposal = _judge(library, settings, expand_home(path))
+    proposal = _judge(library, settings, path)
     if proposal.refusal:
         return proposal
     proposal = replace(proposal, free=_measure_free(settings.data_folder))
@@ -146,7 +146,10 @@ def list_suggestions(settings: Settings) -> tuple[Path, ...]:
     """The folders where people keep documents, as far as they exist, and the current one."""
     home = Path.home()
     usual = [home / name for name in USUAL]
-    here = Path.cwd()
+    try:
+        here = Path.cwd()
+    except OSError:  # it was removed below us
+        here = home
     places = [*usual, *([here] if here != home and here != Path(here.anchor) else [])]
     found: dict[tuple[int, int], Path] = {}
     for place in places:

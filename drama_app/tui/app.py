@@ -26,6 +26,7 @@ from drama_app.config import Settings
 from drama_app.errors import DramaError, NoIndexError
 from drama_app.output import clean_for_terminal
 from drama_app.records import Progress, Status, SyncReport
+from drama_app.tui.enduring import EnduringApp
 from drama_app.tui.indexing import Indexing, IndexingState
 from drama_app.tui.keymap import use_keys
 from drama_app.tui.messages import (
@@ -41,7 +42,7 @@ from drama_app.tui.messages import (
 )
 from drama_app.tui.palette import list_commands
 from drama_app.tui.removal import Removals
-from drama_app.tui.searching import warm_up
+from drama_app.tui.searching import attempt, warm_up
 from drama_app.tui.state import load_state, save_state
 from drama_app.tui.themes import THEMES, choose_theme
 from drama_app.tui.widgets.navigation import SCREENS, WIDE, open_screen
@@ -53,10 +54,9 @@ log = logging.getLogger(__name__)
 
 STATUS_SECONDS = 2.0  # while indexing runs, counts are read again this often: 20 ms at 100,000 passages
 LOG_LINES = 500
-MOST_ERRORS, ERROR_SECONDS = 5, 10.0  # so many unexpected errors so fast are a loop: the app ends
 
 
-class DramaApp(App[None]):
+class DramaApp(EnduringApp):
     """The terminal UI of drama."""
 
     CSS_PATH = "app.tcss"
@@ -104,7 +104,6 @@ class DramaApp(App[None]):
         self.last_report: SyncReport | None = None
         self.removals = Removals(self)
         self._indexing: Indexing | None = None
-        self._errors: deque[float] = deque(maxlen=MOST_ERRORS)
         self._status_read = 0.0
 
     @property
@@ -269,22 +268,23 @@ class DramaApp(App[None]):
         if (library := self.library) is None:
             return
         self._status_read = time.monotonic()
-        try:
-            self.post_message(StatusRead(library.status()))
-        except (DramaError, OSError) as error:
-            self.post_message(Failed(str(error)))
+        status, wrong = attempt(library.status)
+        self.post_message(StatusRead(status) if status is not None else Failed(wrong))
 
     @work(thread=True, group="library", exit_on_error=False)
     def add_folder(self, path: Path, *, yes: bool = False) -> None:
         """Follows a folder from now on; makes the index if there is none."""
         from drama_app.library import Library
 
-        try:
+        def follow() -> tuple[Library, Path]:
             library = self.library or Library.open(self.settings, create=True)
-            root = library.add_root(path, yes=yes)
-        except (DramaError, OSError) as error:
-            self.post_message(Failed(str(error)))
+            return library, library.add_root(path, yes=yes)
+
+        done, wrong = attempt(follow)
+        if done is None:
+            self.post_message(Failed(wrong))
             return
+        library, root = done
         self.note(f"{root} is followed")
         if self.library is None:
             self.post_message(LibraryOpened(library))
@@ -297,10 +297,8 @@ class DramaApp(App[None]):
         """Runs a change of the library in a thread, then reads the counts again; `what` names it in errors."""
         if (library := self.library) is None:
             return
-        try:
-            work(library)
-        except (DramaError, OSError) as error:
-            self.post_message(Failed(f"{what}: {error}"))
+        if wrong := attempt(lambda: work(library))[1]:
+            self.post_message(Failed(f"{what}: {wrong}"))
         self.refresh_status()
 
     def pause_folder(self, path: Path) -> None:
@@ -379,22 +377,3 @@ class DramaApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every action that works now, for the palette."""
         yield from list_commands(self, screen)
-
-    # --- the unexpected --------------------------------------------------------------------------------------
-
-    def _handle_exception(self, error: Exception) -> None:
-        """Shows an unexpected error and keeps the rest alive; Textual would end the app.
-
-        The one private hook of Textual that is used: there is no public one.
-        """
-        log.critical("unexpected error in the UI", exc_info=error)
-        now = time.monotonic()
-        is_loop = len(self._errors) == MOST_ERRORS and now - self._errors[0] < ERROR_SECONDS
-        self._errors.append(now)
-        if is_loop or not self.screen_stack or not self.is_running or self.is_headless:
-            super()._handle_exception(error)
-            return
-        self.say(
-            f"{type(error).__name__}: {error}\nThe details are in {self.settings.log_file}",
-            severity="error", title="Something went wrong that should not have",
-        )  # fmt: skip

@@ -150,6 +150,12 @@ class Indexing:
             except (DramaError, OSError) as error:
                 self._post(WorkEnded())
                 self._post(Failed(str(error)))
+            except Exception as error:  # a full disk is a RuntimeError of LanceDB's
+                log.critical("work on the index ended unexpectedly", exc_info=True)
+                self._post(WorkEnded())
+                self._post(
+                    Failed(f"This failed unexpectedly ({type(error).__name__}: {error}). Details are in the log")
+                )
 
         threading.Thread(target=run, name="indexing-once", daemon=True).start()
 

@@ -17,7 +17,8 @@ from drama_app.config import Settings, expand_home
 from drama_app.errors import DramaError, NoIndexError, UsageError
 from drama_app.listing import count_of, describe_bytes, describe_report, describe_seconds, describe_status, shorten_path
 from drama_app.output import clean_for_terminal
-from drama_app.records import Hit, Mode, Progress, Results
+from drama_app.rank import count_likely
+from drama_app.records import Filters, Hit, Mode, Progress, Results
 from drama_app.scan import is_there
 from drama_app.tui.filtering import Chip, add_chips, make_chip, make_filters
 from drama_app.tui.opening import open_file
@@ -82,6 +83,8 @@ class Dialogue:
         self._mode: Mode = "fused"
         self._chips: tuple[Chip, ...] = ()
         self._results: Results | None = None
+        self._query = ""
+        self._again: Callable[[], None] | None = None
         self._told = 0
         self._is_over = False
 
@@ -122,14 +125,16 @@ class Dialogue:
     # --- searching -------------------------------------------------------------------------------------------
 
     def _ask_for(self, query: str) -> None:
+        self._ask(lambda library, filters: library.search(query, mode=self._mode, limit=LIMIT, filters=filters), query)
+
+    def _ask(self, ask: "Callable[[Library, Filters], Results]", query: str) -> None:
+        """Asks, and again when mode or filters change; `query` is what was asked in words, "" if in none."""
         library = self._need_library()
         filters = make_filters(self._chips, library.roots())
-        self._show(library.search(query, mode=self._mode, limit=LIMIT, filters=filters))
-
-    def _show(self, results: Results) -> None:
+        results = ask(library, filters)
+        self._again, self._query = lambda: self._ask(ask, query), query
         self._results, self._told = results, 0
-        library = self._need_library()
-        self._say(describe_count(results, describe_filters(make_filters(self._chips, library.roots()))))
+        self._say(describe_count(results, describe_filters(filters), in_words=bool(query)))
         if results.hits:
             self._more()
         elif self._chips:
@@ -141,7 +146,10 @@ class Dialogue:
         if not hits:
             self._say("There are no more results.")
             return
+        likely = count_likely(results)
         for hit in self._need_library().mark_sentences(replace(results, hits=hits)).hits:
+            if self._told == likely:
+                self._say("Less likely:")
             self._told += 1
             for line in describe_hit(self._told, hit):
                 self._say(line)
@@ -177,14 +185,12 @@ class Dialogue:
             self._say(line)
 
     def _explain_hit(self, number: int, hit: Hit) -> None:
-        for line in explain(number, hit, self._need_results().query):
+        for line in explain(number, hit, self._query):
             self._say(line)
 
     def _find_similar(self, _: int, hit: Hit) -> None:
         page = hit.passages[0].page if hit.passages else None
-        library = self._need_library()
-        filters = make_filters(self._chips, library.roots())
-        self._show(library.similar(hit.path, page=page, limit=LIMIT, filters=filters))
+        self._ask(lambda library, filters: library.similar(hit.path, page=page, limit=LIMIT, filters=filters), "")
 
     def _choose_mode(self, mode: str) -> None:
         self._mode = MODES[mode.lower()]
@@ -206,8 +212,8 @@ class Dialogue:
         self._search_again()
 
     def _search_again(self) -> None:
-        if self._results is not None and self._results.query:
-            self._ask_for(self._results.query)
+        if self._again is not None:
+            self._again()
 
     # --- the index -------------------------------------------------------------------------------------------
 
@@ -250,7 +256,7 @@ class Dialogue:
         def work() -> None:
             try:
                 report = library.sync(roots, on_progress=_Narration(self._say).take, stop=stop)
-            except (DramaError, OSError) as error:
+            except Exception as error:  # a full disk is a RuntimeError of LanceDB's: it is told by whoever waits
                 failures.append(error)
                 return
             reports.extend(describe_report(report))
@@ -302,8 +308,15 @@ class Dialogue:
             act()
         except (DramaError, OSError) as error:
             log.info("a command of the dialogue failed", exc_info=True)
-            text = " ".join(str(error).split())
-            self._say(f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}")
+            self._say_wrong(str(error))
+        except Exception as error:  # what a store replaced below us raises, or a full disk: the dialogue goes on
+            log.exception("a command of the dialogue failed unexpectedly")
+            said = f"this failed unexpectedly ({type(error).__name__}: {error}); the details are in"
+            self._say_wrong(f"{said} {shorten_path(self._settings.log_file)}")
+
+    def _say_wrong(self, sentence: str) -> None:
+        text = " ".join(sentence.split())
+        self._say(f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', '?')) else '.'}")
 
 
 def _find_command(line: str) -> tuple[str, dict[str, str]] | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from drama_app.highlight import mark_words
 from drama_app.listing import count_of, shorten_path
 from drama_app.output import clean_for_terminal, cut_snippet, describe_time
+from drama_app.rank import find_missing_phrase
 from drama_app.records import Filters, Hit, Mode, Passage, PassageHit, Results, Score, Status
 
 MODES: dict[str, Mode] = {"both": "fused", "fused": "fused", "meaning": "meaning", "keywords": "keywords"}
@@ -37,14 +38,17 @@ def greet(status: Status | None) -> str:
     return f"drama. {counts} can be searched. Type a question, or help."
 
 
-def describe_count(results: Results, filters: str) -> str:
-    """What was found, in one line."""
+def describe_count(results: Results, filters: str, *, in_words: bool = True) -> str:
+    """What was found, in one line; `in_words` is False if a file was asked with, whose name is no query."""
     about = f" with {filters}" if filters else ""
     if not results.hits:
         return f"Nothing was found{about}."
+    phrase = find_missing_phrase(results) if in_words else ""
+    missing = f'No result holds "{clean_for_terminal(phrase)}". ' if phrase else ""
     if results.nothing_good_enough:
-        return f"Nothing was good enough{about}. The nearest {'miss' if len(results.hits) == 1 else 'misses'}:"
-    return f"{count_of(len(results.hits), 'result')} by {NAMES[results.mode]}{about}."
+        return f"{missing}Nothing was good enough{about}. The nearest {'miss' if len(results.hits) == 1 else 'misses'}:"
+    count = f"{count_of(len(results.hits), 'result')} by {NAMES[results.mode]}{about}."
+    return f"{missing}What is near it: {count}" if missing else count
 
 
 def describe_hit(number: int, hit: Hit) -> Iterator[str]:
@@ -95,16 +99,18 @@ def describe_text(number: int, hit: Hit, passages: Sequence[Passage]) -> Iterato
 
 
 def explain(number: int, hit: Hit, query: str) -> Iterator[str]:
-    """How a hit was found, in sentences."""
+    """How a hit was found, in sentences; `query` is "" if a file was asked with."""
     best = hit.passages[0] if hit.passages else None
     if best is None:
         yield f"Result {number} was found by its name."
         return
     said = [part for score in best.scores if (part := _explain_score(score))]
     yield f"Result {number} was found by {' and by '.join(said)}." if said else f"Result {number} is a near miss."
-    marks = best.marks or mark_words(query, best.text)
-    words = dict.fromkeys(clean_for_terminal(best.text[start:end]).casefold() for start, end in marks)
-    yield f"Words of the query in it: {', '.join(list(words)[:12])}." if words else "None of its words is in the query."
+    if query:
+        marks = best.marks or mark_words(query, best.text)
+        words = dict.fromkeys(clean_for_terminal(best.text[start:end]).casefold() for start, end in marks)
+        told = f"Words of the query in it: {', '.join(list(words)[:12])}."
+        yield told if words else "None of its words is in the query."
     if len(hit.passages) > 1:
         yield f"{count_of(len(hit.passages) - 1, 'more passage')} of the document matched."
 

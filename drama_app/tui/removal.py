@@ -5,6 +5,7 @@ the time is over or the app ends.
 """
 
 import logging
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 UNDO_SECONDS = 10.0
+LAST_SECONDS = 3.0  # that the end of the app waits for another program that writes; then the folder stays
 
 
 class Removals:
@@ -28,6 +30,7 @@ class Removals:
         self._app = app
         self._waiting: dict[Path, Timer] = {}
         self._leaving: set[Path] = set()
+        self._stop = threading.Event()
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -55,14 +58,21 @@ class Removals:
         return path
 
     def carry_out(self) -> None:
-        """Takes out at once what waits: the app ends. Waits for the writer's lock, so indexing must have stopped."""
+        """Takes out at once what waits: the app ends.
+
+        Our own indexing must have stopped. Another program that writes is waited for a little; what it is in the way of
+        stays in the index, and so does what was just being taken out.
+        """
+        last = threading.Timer(LAST_SECONDS, self._stop.set)
+        last.daemon = True
+        last.start()
         waiting, self._waiting = tuple(self._waiting), {}
         library = self._app.library
         if library is None:
             return
         for path in waiting:
             try:
-                library.forget(path)
+                library.forget(path, stop=self._stop)
             except (DramaError, OSError):
                 log.warning("%s could not be taken out at the end", path, exc_info=True)
 
@@ -73,7 +83,7 @@ class Removals:
 
         def forget(library: "Library") -> None:
             try:
-                self._app.between_syncs(lambda: library.forget(path))
+                self._app.between_syncs(lambda: library.forget(path, stop=self._stop))
             finally:
                 self._leaving.discard(path)
             self._app.call_from_thread(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from drama_app import cli, rank
 from drama_app.commands.search import read_date, read_last_date, split_page
@@ -145,6 +146,30 @@ def test_purge_leaves_the_configuration_only(capsys: pytest.CaptureFixture[str],
     assert "config.toml" in capsys.readouterr().out
     assert cli.main(["purge", "--yes", "--config"]) == 0
     assert not home.exists() or not list(home.iterdir())
+
+
+def test_purge_waits_for_nobody_who_writes(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    """Beside another drama-app that indexes or watches nothing is removed: it would write text there again."""
+    for folder in (home / "data" / "index", home / "state"):
+        folder.mkdir(parents=True)
+    (home / "data" / "index" / "x").write_text("x", encoding="utf-8")
+    for name in ("writer.lock", "watch.lock"):
+        with FileLock(home / "state" / name):
+            assert cli.main(["purge", "--yes"]) == 2
+        assert "stop it first" in capsys.readouterr().err
+        assert (home / "data" / "index" / "x").exists()
+    assert cli.main(["purge", "--yes"]) == 0
+    assert not (home / "data").exists() and not (home / "state").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is full")
+def test_output_that_cannot_be_written_is_told_in_a_line(home: Path) -> None:
+    """A redirection to a full disk ends with 2 and a sentence, not with a traceback."""
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        run = [sys.executable, "-m", "drama_app", "config", "show"]
+        done = subprocess.run(run, stdout=full, stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])

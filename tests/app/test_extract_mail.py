@@ -198,3 +198,23 @@ def test_broken_ole2_files_give_a_reason(tmp_path: Path, suffix: str) -> None:
     (tmp_path / f"a.{suffix}").write_bytes(bytes.fromhex("d0cf11e0a1b11ae1") + bytes(504))
     with pytest.raises(ExtractionError, match=r"cut off or broken|damaged"):
         extract(tmp_path / f"a.{suffix}")
+
+
+def test_a_letter_that_cannot_be_read_does_not_cost_the_mailbox(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others are searchable, and a note counts it; what declares itself XML without an end is HTML all the same."""
+    head = "From a@b.c Mon Jun  1 09:00:00 2026\nSubject: {}\nContent-Type: text/html; charset=utf-8\n\n"
+    page = '<?xml version="1.0" encoding="UTF-8"><html><body><p>honey</p></body></html>\n'
+    (tmp_path / "a.mbox").write_text(head.format("good") + page + "\n" + head.format("odd") + page)
+    assert extract(tmp_path / "a.mbox").text.count("honey") == 2
+    parse = mail._parse
+
+    def fail(raw: bytes) -> mail.Letter:
+        if b"odd" in raw:
+            raise ValueError("a letter from another world")
+        return parse(raw)
+
+    monkeypatch.setattr(mail, "_parse", fail)
+    document = extract(tmp_path / "a.mbox")
+    assert document.text.count("honey") == 1 and document.notes == ("1 of its messages cannot be read whole",)

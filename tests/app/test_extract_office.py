@@ -227,6 +227,21 @@ def test_book_follows_its_spine_with_titles_from_the_contents(tmp_path: Path) ->
     assert document.text.index("first words") < document.text.index("last words")
 
 
+def test_a_damaged_chapter_does_not_cost_the_book(tmp_path: Path) -> None:
+    """A chapter whose bytes do not agree with their checksum is counted in a note; the others are read."""
+    page = f"<html><body><p>{'last words ' * 40}</p></body></html>"
+    path = make_epub(tmp_path / "a.epub", **{"o/one.xhtml": page})
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo("o/one.xhtml")
+    data = bytearray(path.read_bytes())
+    start = member.header_offset + 30 + len(member.filename)
+    data[start + 20 : start + 24] = b"\xff\xff\xff\xff"
+    path.write_bytes(data)
+    document = extract(path)
+    assert "first words" in document.text
+    assert any("1 of 2 chapters" in note for note in document.notes)
+
+
 def test_protected_book_says_so(tmp_path: Path) -> None:
     """A book whose chapters are encrypted is refused with the reason; scrambled fonts do not matter."""
     data = (

@@ -5,7 +5,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -225,3 +225,77 @@ def test_a_dead_mount_below_a_root_loses_nothing(
     assert names(library, "QX-4711") == ["trip.txt"]
     assert library.sync().failed == ()
     assert names(library, "QX-4711") == ["trip.txt"]
+
+
+def test_a_drive_that_comes_loose_during_the_walk_loses_nothing(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files that can be listed and not looked at stay as they were, vectors included; one note tells it."""
+    before = library._manifest.file(folder / "mail" / "trip.txt")
+    real = os.DirEntry.stat
+
+    class Loose:
+        def __init__(self, entry: "os.DirEntry[str]") -> None:
+            self._entry, self.name, self.path = entry, entry.name, entry.path
+
+        def is_dir(self, **options: bool) -> bool:
+            return self._entry.is_dir(**options)
+
+        def is_file(self, **options: bool) -> bool:
+            return self._entry.is_file(**options)
+
+        def stat(self, **options: bool) -> os.stat_result:
+            if "mail" in self.path:
+                raise OSError(errno.EIO, "Input/output error", self.path)
+            return real(self._entry, **options)
+
+    with monkeypatch.context() as patch:
+        listed = os.scandir
+        patch.setattr("drama_app.scan.os.scandir", lambda place: _Listing(listed(place), Loose))
+        report = library.sync()
+
+    assert (report.removed, report.failed) == (0, ())
+    assert any("1 file in" in note and "cannot be read just now" in note for note in report.notes)
+    assert library._manifest.file(folder / "mail" / "trip.txt") == before
+    assert names(library, "QX-4711") == ["trip.txt"]
+
+
+class _Listing:
+    """A listing as `os.scandir` gives it."""
+
+    def __init__(self, entries: "Iterator[os.DirEntry[str]]", wrap: Callable[["os.DirEntry[str]"], object]) -> None:
+        self._entries, self._wrap = entries, wrap
+
+    def __iter__(self) -> "_Listing":
+        return self
+
+    def __next__(self) -> object:
+        return self._wrap(next(self._entries))
+
+    def __enter__(self) -> "_Listing":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._entries.close()  # type: ignore[attr-defined]  # as all that scandir gives
+
+
+def test_a_drive_that_comes_loose_before_a_file_is_read_is_tried_again(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A changed file that cannot be read just now stays searchable as it was; a new one is read at the next sync."""
+    (folder / "mail" / "trip.txt").write_text("The train leaves at midnight.\n")
+    (folder / "new.txt").write_text("The otters sleep.\n")
+
+    def loose(path: Path) -> bytes:
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr("drama_app.pipeline._hash", loose)
+        report = library.sync()
+
+    assert [each.path.name for each in report.failed] == ["new.txt"]
+    assert any("trip.txt" in note and "cannot be read just now" in note for note in report.notes)
+    assert names(library, "QX-4711") == ["trip.txt"]
+    again = library.sync()
+    assert again.failed == ()
+    assert (names(library, "midnight"), names(library, "otters")) == (["trip.txt"], ["new.txt"])

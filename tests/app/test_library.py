@@ -4,6 +4,7 @@ import os
 import shutil
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -196,6 +197,9 @@ def test_forget_leaves_out_for_good(library: Library, folder: Path) -> None:
     assert library.forget(folder / "mail") == 1
     library.sync()
     assert names(library, "QX-4711") == []
+    library.add_root(folder)  # the root is named again, not what was taken out of it
+    library.sync()
+    assert names(library, "QX-4711") == []
     library.add_root(folder / "mail")
     library.sync()
     assert names(library, "QX-4711") == ["trip.eml"]
@@ -224,6 +228,29 @@ def test_similar_finds_the_like_and_not_itself(library: Library, folder: Path) -
     assert "bees.md" not in {hit.path.name for hit in hits}
     with pytest.raises(UsageError, match="not in the index"):
         library.similar(folder / "none.txt")
+
+
+def test_similar_looks_on_where_a_few_long_documents_are_nearest(
+    library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Older versions of a long document do not take the places of all others that are like it."""
+    for version in range(2):
+        text = "\n\n".join(f"The waggle dance of bees, part {part}. " * 30 for part in range(8))
+        (folder / f"thesis{version}.txt").write_text(text + f" version {version}")
+    library.sync()
+    monkeypatch.setattr("drama_app.search.CANDIDATES", 3)
+
+    found = library.similar(folder / "thesis1.txt", limit=20).hits
+
+    assert {hit.path.name for hit in found} > {"thesis0.txt", "bees.md"}
+
+
+def test_a_document_whose_passages_are_gone_has_no_sentence_to_mark(library: Library) -> None:
+    """What a power cut took from the store ends no search: its hit is shown without a passage."""
+    results = library.search("nectar", mode="fused")
+    bare = replace(results, hits=tuple(replace(hit, passages=()) for hit in results.hits))
+
+    assert library.mark_sentences(bare).hits == bare.hits
 
 
 def test_stopped_sync_keeps_what_is_finished_and_goes_on(settings: Settings, tiny: Path, tmp_path: Path) -> None:

@@ -235,3 +235,25 @@ def test_an_index_that_is_deleted_or_replaced_while_open_is_told(library: Librar
             work()
     with Library.open(settings, create=True), pytest.raises(NoIndexError, match="start drama-app again"):
         library.search("bread")
+
+
+def test_a_paused_folder_in_a_followed_one_is_left_alone(library: Library, folder: Path) -> None:
+    """What is paused is not read with the folder above it: new files wait, removed ones stay, until it goes on."""
+    library.forget(folder)
+    inner = folder / "work"
+    inner.mkdir()
+    (inner / "plan.txt").write_text("The plan is secret.\n")
+    library.add_root(inner)
+    library.add_root(folder)
+    library.sync()
+    library.pause(inner)
+    (inner / "ship.txt").write_text("The ship lies in the harbour.\n")
+    (inner / "plan.txt").unlink()
+
+    report = library.sync()
+
+    assert (report.added, report.removed, state_of(library, inner)) == (0, 0, "paused")
+    assert library.search("plan", mode="keywords").hits and not library.search("harbour", mode="keywords").hits
+    library.resume(inner)
+    report = library.sync()
+    assert (report.added, report.removed) == (1, 1)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from drama_app import cli, retriever, switching
+from drama_app.output import Output
 from tests.tiny_retriever import make_tiny_retriever
 
 
@@ -24,7 +25,7 @@ def shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_after_an_upgrade_the_index_says_what_to_do_and_model_use_shipped_does_it(
-    shipped: Path, capsys: pytest.CaptureFixture[str]
+    shipped: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another shipped retriever is never mixed in: search and doctor name the command, keywords answer meanwhile."""
     shutil.rmtree(shipped)
@@ -37,6 +38,10 @@ def test_after_an_upgrade_the_index_says_what_to_do_and_model_use_shipped_does_i
     assert "fail  retriever   the index was filled by own" in capsys.readouterr().out
     assert cli.main(["search", "nectar", "--mode", "keywords", "--paths"]) == 0
     assert capsys.readouterr().out.strip().endswith("bees.md")
+    with monkeypatch.context() as patch:
+        patch.setattr(Output, "for_person", property(lambda _: True))  # who is shown sentences: none by meaning
+        assert cli.main(["search", "that the", "--mode", "keywords"]) == 0
+        assert "bees.md" in capsys.readouterr().out
     assert _list_used(capsys) == [False]
 
     assert cli.main(["model", "use", "shipped"]) == 0

@@ -121,6 +121,8 @@ def test_a_long_list_of_documents_gives_what_an_exact_filter_gives(
     assert [each.key for each in passages.nearest(query, limit=20, documents=set(range(600)))] == [
         each.key for each in passages.nearest(query, limit=20)
     ]
+    assert passages.keywords("zebraquagga", limit=20, documents=set(range(600))) == []  # no row to choose from
+    assert passages.nearest(query, limit=20, documents=set(range(600)), languages=("xx",)) == []
 
 
 @pytest.mark.parametrize(

@@ -362,3 +362,14 @@ def test_a_mount_of_any_name_is_read(tmp_path: Path, name: str) -> None:
     assert watcher.read_mount(line) == (Path("/run/media/u") / name, "nfs4")
     assert describe_mount(Path("/home/me"), tmp_path / "mountinfo") == ""
     assert describe_mount(Path("/run/media/u") / name / "docs", tmp_path / "mountinfo") == "network mount (nfs4)"
+
+
+def test_a_full_disk_is_no_limit_of_watches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no folder can be made to try a watch on, watching goes on."""
+
+    def full(**_: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(watcher.tempfile, "mkdtemp", full)
+    monkeypatch.setattr(watcher.sys, "platform", "linux")
+    assert watcher._has_room(watcher.Observer(), watcher.FileSystemEventHandler())

@@ -1,9 +1,10 @@
 """Conditions as words: reading, refusing, completing; and the bar in which they are typed."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from textual.widgets import OptionList
 
 from drama_app.errors import UsageError
 from drama_app.tui.app import DramaApp
@@ -163,3 +164,30 @@ async def test_filters_apply_to_the_search(app: DramaApp) -> None:
         assert {hit.path.parent.name for hit in app.screen.results.hits} == {"recipes"}
         await app.screen.run_action("clear_filters")
         await until(pilot, lambda: len({hit.path.parent.name for hit in app.screen.results.hits}) > 1)
+
+
+def test_a_moment_with_a_time_zone_is_compared_with_local_ones() -> None:
+    """Of two dates one may name its zone: they are put in order all the same, and it is the moment that was meant."""
+    chips = add_chips((), [Chip("since", "2024-01-01T00:00:00Z"), Chip("until", "2024-12")])
+    filters = make_filters(chips, ())
+
+    assert filters.since == datetime(2024, 1, 1, tzinfo=UTC).timestamp()
+    with pytest.raises(UsageError, match="lies after"):
+        add_chips((), [Chip("since", "2025-01-01T00:00+02:00"), Chip("until", "2024-05")])
+
+
+async def test_completions_stay_while_the_index_changes(app: DramaApp, files: Path) -> None:
+    """A new count of files leaves the folders that may be completed, and the one that is chosen, where they are."""
+    async with app.run_test(size=(120, 34)) as pilot:
+        await until(pilot, lambda: app.status is not None)
+        await pilot.press("f7")
+        bar = app.screen.query_one(FilterBar)
+        bar.query_one(FilterInput).value = f"in:{files}/tra"
+        options = bar.query_one(OptionList)
+        await until(pilot, lambda: options.option_count and bar.choices.folders)
+        await pilot.press("down")
+        before = [option.id for option in options.options], options.highlighted
+        assert before[1] is not None
+        app.mutate_reactive(DramaApp.status)
+        await pilot.pause()
+        assert ([option.id for option in options.options], options.highlighted) == before

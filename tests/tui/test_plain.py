@@ -259,3 +259,32 @@ def test_status_and_nothing_before_the_first_search(filled: Settings) -> None:
     _, empty, status, more, *_ = talk(filled, "", "status", "more")
 
     assert empty == "" and "documents" in status and more.startswith("Nothing was searched yet")
+
+
+def test_what_is_similar_is_asked_again_as_such(filled: Settings) -> None:
+    """After "similar" a filter asks for the same once more, and "why" names no words of a path."""
+    answers = talk(filled, "bread", "similar 1", "type txt", "why 1", "no filters")
+
+    assert "with type txt" in answers[3] and "by meaning" in answers[3]
+    assert "In " in answers[3] and ".md." not in answers[3]
+    assert "by meaning" in answers[5] and "Words of the query" not in answers[4]
+
+
+def test_a_phrase_that_stands_nowhere_and_weak_hits_are_told(filled: Settings) -> None:
+    """The listener hears what the screen shows: that no result holds the phrase, and where the less likely begin."""
+    answers = talk(filled, '"bread of the moon"', "mode keywords", "river")
+
+    assert answers[1].startswith('No result holds "bread of the moon". ')
+    assert "No result holds" not in answers[3]
+
+
+def test_an_unexpected_error_does_not_end_the_dialogue(filled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk below an update is told in a sentence that names the log, and the next question is answered."""
+
+    def full(*_: object, **__: object) -> None:
+        raise RuntimeError("lance error: No space left on device")
+
+    monkeypatch.setattr(Library, "sync", full)
+    answers = talk(filled, "update", "bread")
+
+    assert "No space left on device" in answers[1] and "drama-app.log" in answers[1] and "result" in answers[2]

@@ -738,3 +738,26 @@ async def test_the_palette_offers_what_has_no_key_now(app: DramaApp) -> None:
         app.ui.history = ["x"]
         await found[0].command()
         assert app.ui.history == []
+
+
+async def test_a_filter_in_the_query_counts_though_the_words_stay(app: DramaApp) -> None:
+    """A condition put before a query that is answered already asks again: hits and chips never disagree."""
+    async with app.run_test(size=(120, 34)) as pilot:
+        screen = await begin(app, pilot, "bread")
+        assert any(hit.path.suffix == ".md" for hit in screen.results.hits)
+        screen.bar.input.value = "type:txt bread"
+        await until(pilot, lambda: screen.asked is None and screen.answered.chips == (Chip("type", "txt"),))
+        assert screen.bar.input.value == "bread"
+        assert {hit.path.suffix for hit in screen.results.hits} == {".txt"}
+
+
+async def test_words_after_similar_are_a_query_again(app: DramaApp) -> None:
+    """A space typed over "similar" asks for the words, the chip goes, and no word of a path is marked meanwhile."""
+    async with app.run_test(size=(120, 34)) as pilot:
+        screen = await begin(app, pilot, "bread")
+        screen.action_similar()
+        await until(pilot, lambda: screen.asked is None and screen.answered.similar is not None)
+        assert screen._question() == ""
+        screen.bar.input.value = "bread "
+        await until(pilot, lambda: screen.asked is None and screen.answered.similar is None)
+        assert screen.results.query == "bread" and screen._question() == "bread"

@@ -10,6 +10,7 @@ from drama_app.config import Settings
 from drama_app.tui.app import DramaApp
 from drama_app.tui.screens.add_folder import AddFolderScreen
 from drama_app.tui.screens.welcome import WelcomeScreen
+from drama_app.tui.state import UiState, save_state
 from drama_app.tui.widgets.path_input import read_path
 from tests.tui.conftest import until
 
@@ -124,9 +125,25 @@ async def test_a_damaged_index_is_no_first_run(fresh: DramaApp) -> None:
 
 
 def test_a_path_that_is_half_typed_never_raises(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """What is typed becomes a whole path: "~" is opened out where it is somebody's home, and left where it is not."""
+    """What is typed becomes a whole path; a "~name" of nobody, or in a folder that is gone, stays as it is."""
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
     assert read_path(" ~/docs ") == tmp_path / "docs"
-    assert read_path("~nobody-here/docs") == tmp_path / "~nobody-here" / "docs"
+    assert read_path("~nobody-here/docs") == Path("~nobody-here/docs")
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert read_path("docs") == Path("docs")
+
+
+async def test_a_welcome_over_another_screen_can_be_left(settings: Settings, home: Path, tiny: Path) -> None:
+    """The first start may begin on the library screen: Esc leaves the welcome there and goes to the query."""
+    save_state(settings, UiState(welcomed=False, screen="library"))
+    app = DramaApp(replace(settings, retriever=tiny))
+    async with app.run_test() as pilot:
+        await until(pilot, lambda: isinstance(app.screen, WelcomeScreen) and app.screen.is_mounted)
+        assert app.current_mode == "library"
+        await pilot.press("escape")
+        await until(pilot, lambda: app.current_mode == "search" and not isinstance(app.screen, WelcomeScreen))
+        assert app.ui.welcomed

@@ -11,6 +11,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList
 from textual.widgets.option_list import Option
 
+from drama_app.tui.enduring import Enduring
 from drama_app.tui.widgets.key_line import KeyLine
 
 
@@ -58,7 +59,7 @@ ACTIONS = (
 )
 
 
-class ActionsScreen(ModalScreen[str | None]):
+class ActionsScreen(Enduring, ModalScreen[str | None]):
     """Ends with the action that was chosen, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,f8", "dismiss(None)", "Close", id="actions.close")]

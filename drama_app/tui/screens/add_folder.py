@@ -14,13 +14,13 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.message import Message
-from textual.screen import ModalScreen
 from textual.timer import Timer
 from textual.widgets import Input, Static, Tree
 
 from drama_app.listing import shorten_path
 from drama_app.output import clean_for_terminal
 from drama_app.tui.adding import Proposal, describe_proposal, weigh
+from drama_app.tui.enduring import EnduringDialog
 from drama_app.tui.screens.confirm import ConfirmScreen
 from drama_app.tui.widgets.folder_tree import FolderTree
 from drama_app.tui.widgets.key_line import KeyLine
@@ -42,7 +42,7 @@ class Choice:
     yes: bool
 
 
-class AddFolderScreen(ModalScreen[Choice | None]):
+class AddFolderScreen(EnduringDialog[Choice | None]):
     """A path, what following it would take, and a tree."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -212,4 +212,4 @@ class AddFolderScreen(ModalScreen[Choice | None]):
 
     def _end(self, choice: Choice | None) -> None:
         self._stop.set()
-        self.dismiss(choice)
+        self.end(choice)

@@ -5,6 +5,7 @@ how it looks is the search screen's.
 """
 
 import threading
+from dataclasses import replace
 from typing import cast
 
 from textual import on, work
@@ -72,6 +73,14 @@ class AskingScreen(HitActions):
     def wanted(self) -> Request:
         """What the screen stands on now."""
         return Request(self.bar.input.value.strip(), self.mode, self.chips, self.limit, self.similar)
+
+    @property
+    def _is_answered(self) -> bool:
+        """Whether what is shown answers what the screen stands on; how many hits are wanted does not count."""
+        return self.asked is None and replace(self.wanted, limit=0) == replace(self.answered, limit=0)
+
+    def _question(self) -> str:
+        return "" if self.answered.similar else super()._question()  # its results carry the path of the file
 
     # --- asking ----------------------------------------------------------------------------------------------
 

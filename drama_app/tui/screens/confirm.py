@@ -11,10 +11,11 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 from drama_app.output import clean_for_terminal
+from drama_app.tui.enduring import Enduring
 from drama_app.tui.widgets.key_line import KeyLine
 
 
-class ConfirmScreen(ModalScreen[bool]):
+class ConfirmScreen(Enduring, ModalScreen[bool]):
     """Ends with True if the person agrees."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

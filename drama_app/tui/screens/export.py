@@ -3,14 +3,13 @@
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, RadioButton, RadioSet, Static
 
 from drama_app.config import expand_home
@@ -18,8 +17,12 @@ from drama_app.listing import count_of
 from drama_app.output import clean_for_terminal
 from drama_app.records import Hit, Results
 from drama_app.tui import exporting
+from drama_app.tui.enduring import EnduringDialog
 from drama_app.tui.searching import attempt
 from drama_app.tui.widgets.key_line import KeyLine
+
+if TYPE_CHECKING:
+    from drama_app.tui.app import DramaApp
 
 ENDINGS = {"json": ".json", "csv": ".csv", "markdown": ".md"}
 NAMES = {"json": "JSON", "csv": "CSV table", "markdown": "Markdown"}
@@ -40,7 +43,7 @@ class Choice(RadioButton):
         return Content(f"{self.BUTTON_LEFT}{self.BUTTON_INNER}{self.BUTTON_RIGHT}")
 
 
-class ExportScreen(ModalScreen[str | None]):
+class ExportScreen(EnduringDialog[str | None]):
     """Ends with a sentence that says what was written, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -136,17 +139,22 @@ class ExportScreen(ModalScreen[str | None]):
 
     @work(thread=True, exclusive=True, group="export", exit_on_error=False)
     def _write(self, typed: str, name: str, *, overwrite: bool) -> None:
+        app = cast("DramaApp", self.app)  # a dialog that was left has none
+
         def write() -> str:
             path = expand_home(typed or str(self._propose(name)))
             return exporting.export_hits(self._results, self._hits, name, path, overwrite=overwrite)
 
         said, wrong = attempt(write)
         exists = bool(wrong) and not overwrite and attempt(lambda: expand_home(typed).is_file())[0] is True
-        self.app.call_from_thread(self._end, said, wrong, exists)
+        app.call_from_thread(self._end, app, said, wrong, exists)
 
-    def _end(self, said: str | None, wrong: str, exists: bool) -> None:
+    def _end(self, app: "DramaApp", said: str | None, wrong: str, exists: bool) -> None:
+        if self.left:
+            app.say(said if said is not None else wrong, severity="information" if said is not None else "error")
+            return
         if said is not None:
-            self.dismiss(said)
+            self.end(said)
             return
         self.query_one("#wrong", Static).update(clean_for_terminal(wrong))
         self.add_class("-wrong")

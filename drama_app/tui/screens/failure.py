@@ -11,13 +11,14 @@ from textual.widgets import Static
 
 from drama_app.listing import count_of
 from drama_app.output import clean_for_terminal
+from drama_app.tui.enduring import Enduring
 from drama_app.tui.widgets.failure_list import Group
 from drama_app.tui.widgets.key_line import KeyLine
 
 MOST_PATHS = 500
 
 
-class FailureScreen(ModalScreen[str]):
+class FailureScreen(Enduring, ModalScreen[str]):
     """Ends with the name of the action that was asked for, or ""."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -14,6 +14,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Input, Static, TextArea
 
 from drama_app.listing import shorten_path
+from drama_app.tui.enduring import Enduring
 from drama_app.tui.widgets.key_line import name_key
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class KeyGroup(Static):
             self.update(_show_group(self._title, self._rows, event.size.width))
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Enduring, ModalScreen[None]):
     """Keys by where they work: the part that has the focus, the screen, everywhere."""
 
     DEFAULT_CSS = """

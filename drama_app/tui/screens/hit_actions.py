@@ -19,6 +19,7 @@ from textual.timer import Timer
 
 from drama_app.errors import DramaError
 from drama_app.records import Hit, Passage, PassageHit, Results
+from drama_app.tui.enduring import Enduring
 from drama_app.tui.screens.actions import ACTIONS, ActionsScreen
 from drama_app.tui.searching import DocumentLoaded, attempt
 from drama_app.tui.widgets.preview import Preview, PreviewDocument
@@ -32,7 +33,7 @@ READING_LONG = 0.15  # seconds after which the hit's own passages are shown mean
 NEED_A_HIT = frozenset(each.action for each in ACTIONS if each.action != "repeat") | {"open", "menu"}
 
 
-class HitActions(Screen[None]):
+class HitActions(Enduring, Screen[None]):
     """The part of the search screen that acts on hits; it expects a `ResultList` and a `Preview` on the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

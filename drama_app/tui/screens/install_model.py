@@ -8,11 +8,11 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
-from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from drama_app.errors import DramaError
 from drama_app.output import clean_for_terminal
+from drama_app.tui.enduring import EnduringDialog
+from drama_app.tui.searching import attempt
 from drama_app.tui.widgets.key_line import KeyLine
 from drama_app.tui.widgets.path_input import PathInput, read_path
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 HINT = "A retriever folder holds retriever.json, model.onnx and tokenizer.json. It is checked whole, then copied."
 
 
-class InstallModelScreen(ModalScreen[str | None]):
+class InstallModelScreen(EnduringDialog[str | None]):
     """Ends with a sentence about what was installed, or None."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel", id="install.cancel")]
@@ -36,6 +36,10 @@ class InstallModelScreen(ModalScreen[str | None]):
         & Static { height: auto; padding: 0 1; margin-bottom: 1; color: $text-muted; }
     }
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._installing = False
 
     def compose(self) -> ComposeResult:
         """Parts."""
@@ -53,7 +57,8 @@ class InstallModelScreen(ModalScreen[str | None]):
     @on(Input.Submitted)
     def _on_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        if event.value.strip():
+        if event.value.strip() and not self._installing:
+            self._installing = True
             self.query_one("#said", Static).update("Checking the folder")
             self._install(read_path(event.value))
 
@@ -61,13 +66,21 @@ class InstallModelScreen(ModalScreen[str | None]):
     def _install(self, folder: Path) -> None:
         from drama_app.switching import SHIPPED, install
 
-        try:
-            name = install(cast("DramaApp", self.app).settings, folder)
-        except (DramaError, OSError) as error:
-            self.app.call_from_thread(self._refuse, str(error))
+        app = cast("DramaApp", self.app)  # a dialog that was left has none
+        name, wrong = attempt(lambda: install(app.settings, folder))
+        if name is None:
+            app.call_from_thread(self._refuse, app, wrong)
             return
         said = "It is the retriever that is shipped" if name == SHIPPED else f"Installed: {Path(name).name}"
-        self.app.call_from_thread(self.dismiss, said)
+        app.call_from_thread(self._finish, app, said)
 
-    def _refuse(self, reason: str) -> None:
+    def _finish(self, app: "DramaApp", said: str) -> None:
+        if not self.end(said):
+            app.say(said)  # left meanwhile: it was installed all the same
+
+    def _refuse(self, app: "DramaApp", reason: str) -> None:
+        self._installing = False
+        if self.left:
+            app.say(reason, severity="error")
+            return
         self.query_one("#said", Static).update(Content.styled(clean_for_terminal(reason), "$text-error bold"))

@@ -10,11 +10,13 @@ from textual.screen import ModalScreen, Screen
 from textual.widget import Widget
 from textual.widgets import Static
 
+from drama_app.tui.enduring import Enduring
+
 LETTERS = "asdfghjklqwertyuiopzxcvbnm"
 WIDTH = 3
 
 
-class JumpScreen(ModalScreen[None]):
+class JumpScreen(Enduring, ModalScreen[None]):
     """Pressing a letter, or clicking it, moves the focus there."""
 
     DEFAULT_CSS = """

@@ -13,6 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 from drama_app.errors import DramaError
+from drama_app.tui.enduring import Enduring
 
 if TYPE_CHECKING:
     from drama_app.tui.app import DramaApp
@@ -26,7 +27,7 @@ def lay_out(facts: Iterable[tuple[str, str]]) -> Table:
     return table
 
 
-class PanelScreen(Screen[None]):
+class PanelScreen(Enduring, Screen[None]):
     """A screen beside the search."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -3,6 +3,7 @@
 Owns the parts, what is typed, the conditions and what is said of the state. `asking` asks, `hit_actions` acts on hits.
 """
 
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import events, on
@@ -16,7 +17,7 @@ from drama_app.errors import UsageError
 from drama_app.output import clean_for_terminal
 from drama_app.records import Mode, Status
 from drama_app.tui.advice import Situation, describe_nothing, describe_notice, describe_state
-from drama_app.tui.filtering import Chip, Choices, add_chips, split_query
+from drama_app.tui.filtering import Chip, add_chips, split_query
 from drama_app.tui.history import Walk
 from drama_app.tui.messages import SearchInside
 from drama_app.tui.screens.asking import DEBOUNCE, AskingScreen
@@ -129,7 +130,7 @@ class SearchScreen(AskingScreen):
             self.bar.input.cursor_position = len(rest)
             return
         self.similar = None if event.value.strip() else self.similar
-        if self.wanted.query == self.answered.query and self.asked is None and not self.wanted.is_empty:
+        if self._is_answered and not self.wanted.is_empty:
             self.describe()  # a space more
             return
         self.limit = PAGE
@@ -281,7 +282,9 @@ class SearchScreen(AskingScreen):
     def _on_status(self, status: Status | None) -> None:
         if status is not None:
             roots = tuple(root.path for root in status.roots)
-            self.query_one(FilterBar).choices = Choices(roots, tuple(status.kinds), tuple(status.languages))
+            bar = self.query_one(FilterBar)
+            kinds, languages = tuple(status.kinds), tuple(status.languages)
+            bar.choices = replace(bar.choices, roots=roots, kinds=kinds, languages=languages)
         self.refresh_quietly()
         self.describe()
 

@@ -21,6 +21,7 @@ from textual.widgets.option_list import Option
 from drama_app.listing import count_of, shorten_path
 from drama_app.output import clean_for_terminal
 from drama_app.tui.adding import Proposal, describe_proposal, list_suggestions, weigh
+from drama_app.tui.enduring import Enduring
 from drama_app.tui.screens.add_folder import AddFolderScreen, Choice
 from drama_app.tui.standing import describe_standing
 from drama_app.tui.widgets.key_line import KeyLine
@@ -56,7 +57,7 @@ KEYS = (
 )
 
 
-class WelcomeScreen(ModalScreen[None]):
+class WelcomeScreen(Enduring, ModalScreen[None]):
     """Three steps."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -250,8 +251,8 @@ class WelcomeScreen(ModalScreen[None]):
     def _end(self) -> None:
         self.drama.ui.welcomed = True
         self._stop.set()
+        self.dismiss(None)  # first: from another mode's stack it could not be taken
         self.drama.action_show_mode("search")
-        self.dismiss(None)
         if self._chosen is not None:
             self.drama.say("Ask now: what is read already can be found, the rest follows")
         elif self.drama.status is None or not self.drama.status.roots:

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from drama_app.output import clean_for_terminal
 from drama_app.records import Hit, PassageHit, Results, Score
+from drama_app.tui.enduring import Enduring
 from drama_app.tui.widgets.hit_row import describe_place, mark_snippet
 from drama_app.tui.widgets.key_line import KeyLine
 
@@ -74,7 +75,7 @@ def _explain_score(score: Score) -> str:
     return sentence
 
 
-class WhyScreen(ModalScreen[None]):
+class WhyScreen(Enduring, ModalScreen[None]):
     """Shows the explanation of one hit."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -23,6 +23,7 @@ from textual.widgets.option_list import Option
 from drama_app.errors import UsageError
 from drama_app.output import clean_for_terminal
 from drama_app.tui.filtering import FORMS, Chip, Choices, complete, find_folders, read_line, typed_folder
+from drama_app.tui.widgets.clean_input import CleanInput
 
 MOST_DIRECTORIES = 2_000  # entries of one directory that are looked at
 
@@ -59,7 +60,7 @@ class ChipRow(Static):
         self.post_message(self.Removed(None))
 
 
-class FilterInput(Input):
+class FilterInput(CleanInput):
     """The line in which a condition is typed."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -280,7 +281,10 @@ class FilterBar(Vertical):
     def _complete(self, line: str) -> None:
         lines = complete(line, self.choices, datetime.now())
         options = self.query_one(OptionList)
+        before = options.options[options.highlighted].id if options.highlighted is not None else None
         options.set_options(Option(Content(clean_for_terminal(each)), id=each) for each in lines)
+        if before in lines:
+            options.highlighted = lines.index(before)  # the choices changed below: the cursor stays
         self.set_class(bool(lines), "-completing")
 
     def watch_choices(self) -> None:

@@ -13,11 +13,11 @@ from textual import work
 from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.suggester import Suggester
-from textual.widgets import Input
 
 from drama_app.config import expand_home
 from drama_app.errors import UsageError
 from drama_app.output import clean_for_terminal
+from drama_app.tui.widgets.clean_input import CleanInput
 
 MOST_CANDIDATES = 200  # a folder may hold a million; nobody reads more
 
@@ -59,8 +59,8 @@ def read_path(typed: str) -> Path:
     """Returns the path that was typed, with "~" opened out, absolute as far as the text goes."""
     try:
         return expand_home(typed.strip()).absolute()
-    except UsageError:  # "~" and the beginning of a name: whoever uses it says that nothing is there
-        return Path(typed.strip()).absolute()
+    except (UsageError, OSError):  # "~" and half a name, or no folder to stand in: whoever uses it says what is wrong
+        return Path(typed.strip())
 
 
 class _FirstFolder(Suggester):
@@ -76,7 +76,7 @@ class _FirstFolder(Suggester):
         return next((each.removesuffix(os.sep) for each in found if each.startswith(value)), None)
 
 
-class PathInput(Input):
+class PathInput(CleanInput):
     """A line for a path."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
