@@ -40,6 +40,8 @@ class CorpusReport:
     """Passages by reason."""
     languages: dict[str, int]
     """Passages kept by language."""
+    cut_off: int = 0
+    """Rows that were longer than a passage may be, and lost their end."""
 
 
 def build_corpus(
@@ -48,8 +50,8 @@ def build_corpus(
     """Read texts and write passages, each once.
 
     Args:
-        sources: JSONL files (rows with `text` and, if known, `title`, `lang`, `source`, `document`), text files, or
-            folders of both.
+        sources: JSONL files (rows with `text` and, if known, `title`, `lang`, `source`, `document`; a row is a passage
+            and loses what is too long), text files, which are cut into passages, or folders of both.
         out: The file of passages to write.
         recipe: Limits.
         evaluation: Ids of texts to leave out, from `overlap.collect_ids`.
@@ -60,9 +62,11 @@ def build_corpus(
     rejected: Counter[str] = Counter()
     languages: Counter[str] = Counter()
     seen: set[str] = set()
+    cut_off = 0
     near = NearDuplicates(recipe.near_duplicate) if recipe.near_duplicate < 1 else None
     with RecordWriter(out) as writer:
         for passage in (each for source in sources for each in _iterate_source(source, recipe, rejected)):
+            whole = len(passage.text.strip())
             passage = _fill_in(passage, recipe)
             reason = "in an evaluation set" if is_evaluated(passage, evaluation) else ""
             if reason := reason or _find_fault(passage, recipe, seen, languages, near):
@@ -70,11 +74,12 @@ def build_corpus(
                 continue
             seen.add(passage.id)
             languages[passage.language] += 1
+            cut_off += len(passage.text) < whole
             writer.write(passage)
         if not writer.written:
             named = ", ".join(map(str, sources))
             raise UsageError(f"{named}: no passage is left ({_list_counts(rejected) or 'there was no text'})")
-    return CorpusReport(writer.written, dict(rejected), dict(languages))
+    return CorpusReport(writer.written, dict(rejected), dict(languages), cut_off)
 
 
 def convert_pairs(

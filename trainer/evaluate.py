@@ -7,7 +7,7 @@ import ctypes
 import json
 import logging
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -121,11 +121,16 @@ def read_set(folder: Path, *, name: str, limit_queries: int | None = None) -> Te
     queries = {query: row["text"] for query, row in rows.items()}
     languages = name_languages(
         {query: find_language(row) for query, row in rows.items()},
-        {query: next((spoken[each] for each in relevant[query] if each in spoken), "") for query in rows},
+        {query: _find_spoken(relevant[query], spoken) for query in rows},
         stated=read_stated(folder), asked=list(queries.values()),
         answering=[document.text for document in documents.values()],
     )  # fmt: skip
     return TestSet(name, documents, queries, relevant, languages)
+
+
+def _find_spoken(judged: Mapping[str, float], spoken: Mapping[str, str]) -> str:
+    """The language of the first document that answers; "" if none tells its own."""
+    return next((spoken[each] for each, grade in judged.items() if grade > 0 and each in spoken), "")
 
 
 def evaluate_set(

@@ -114,7 +114,8 @@ def select(test_set: TestSet, *, passages: int) -> DevelopmentSet:
     Raises:
         UsageError: No document holds text.
     """
-    answers = {each for query in test_set.queries for each in test_set.relevant[query]}
+    judged = (test_set.relevant[query].items() for query in test_set.queries)
+    answers = {each for own in judged for each, grade in own if grade > 0}
     documents: list[str] = []
     texts: list[str] = []
     starts: list[int] = []

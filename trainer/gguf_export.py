@@ -318,4 +318,6 @@ def _embed_headless(backbone: Backbone, texts: list[str]) -> "Floats":
 
     if backbone.config.output_size:
         backbone = replace(backbone, network=change_network(backbone.network, output_size=0))
+    # What lies beyond the widths that were trained is in the GGUF too, and is compared with it.
+    backbone = replace(backbone, origin=replace(backbone.origin, dims=()))
     return TorchEncoder(backbone).encode_passages(texts)

@@ -113,7 +113,7 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
         PlannedStage(
             "corpus", f"about {size.passages:,} passages of {size.tokens:.0f} tokens", size.passages / 2000 + 1
         ),
-        PlannedStage("augment", _describe_augment(recipe), _estimate_writing(run)),
+        PlannedStage("augment", _describe_augment(recipe, size), _estimate_writing(run, size)),
         _plan_mining(recipe, size, reading + asking),
         PlannedStage(
             "prune", f"{recipe.prune.method}: {shape} beside the token table", pruning + 10 + _estimate_loading(run)
@@ -140,7 +140,12 @@ def _count_queries(run: RunFolder, size: _Size) -> int:
     recipe, built = run.recipe.augment, run.done.get("corpus", {})
     pairs = built.get("pairs") if built else sum(_measure_corpus([each]).passages for each in run.inputs.pairs)
     crops = min(recipe.crops, size.passages) if "crop" in recipe.kinds else 0
-    return int(pairs or 0) + crops + (recipe.queries if set(recipe.kinds) - {"crop"} else 0)
+    return int(pairs or 0) + crops + _count_written(run.recipe, size)
+
+
+def _count_written(recipe: Recipe, size: _Size) -> int:
+    """Queries that the LLM is asked for: one a passage at most."""
+    return min(recipe.augment.queries, size.passages) if set(recipe.augment.kinds) - {"crop"} else 0
 
 
 def _estimate_sets(run: RunFolder) -> float:
@@ -247,12 +252,12 @@ def _count_clauses(recipe: Recipe, size: _Size) -> float:
     return min(recipe.train.clauses, size.passages * size.tokens / _CLAUSE_TOKENS)
 
 
-def _describe_augment(recipe: Recipe) -> str:
+def _describe_augment(recipe: Recipe, size: _Size) -> str:
     parts = []
     if "crop" in recipe.augment.kinds and recipe.augment.crops:
         parts.append(f"up to {recipe.augment.crops:,} cropped sentences")
     if written := [kind for kind in recipe.augment.kinds if kind != "crop" and recipe.augment.queries]:
-        parts.append(f"{recipe.augment.queries:,} generated queries ({', '.join(written)})")
+        parts.append(f"{_count_written(recipe, size):,} generated queries ({', '.join(written)})")
     if recipe.augment.reranked:
         parts.append(f"{recipe.augment.reranked:,} reranked")
     if recipe.augment.triplets:
@@ -260,20 +265,20 @@ def _describe_augment(recipe: Recipe) -> str:
     return ", ".join(parts) or "nothing"
 
 
-def _estimate_writing(run: RunFolder) -> float:
+def _estimate_writing(run: RunFolder, size: _Size) -> float:
     """Seconds of the LLM's work that is left; 0, unknown, for an endpoint."""
     augment, inputs = run.recipe.augment, run.inputs
     partial = run.generated.with_name(run.generated.name + ".partial")
     written = next((sum(1 for _ in iterate_lines(each)) for each in (run.generated, partial) if each.is_file()), 0)
-    queries = max(0, augment.queries - written) if set(augment.kinds) - {"crop"} else 0
+    queries = max(0, _count_written(run.recipe, size) - written)
     queries += augment.reranked + augment.triplets
     if not queries:
         return 5.0
     if inputs.llm_url or not inputs.local_llm:
         return 0.0
     path = Path(inputs.local_llm)
-    size = path.stat().st_size if path.is_file() else sum(each.stat().st_size for each in path.glob("*.safetensors"))
-    return queries * max(size, 1 << 20) / _WRITTEN / max(1, _count_cores() / 2)
+    weights = path.stat().st_size if path.is_file() else sum(each.stat().st_size for each in path.glob("*.safetensors"))
+    return queries * max(weights, 1 << 20) / _WRITTEN / max(1, _count_cores() / 2)
 
 
 def _estimate_loading(run: RunFolder) -> float:

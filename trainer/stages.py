@@ -41,7 +41,10 @@ def build(run: RunFolder, report: Report) -> Figures:
         parts.append(folder / "texts.jsonl")
         sources = [_find_source(each, folder, report) for each in run.inputs.corpus]
         built = build_corpus(sources, parts[-1], run.recipe.corpus, evaluation=evaluation)
-        figures["rejected"] |= built.rejected
+        figures |= {"rejected": built.rejected, "cut_off": built.cut_off}
+        if built.cut_off:
+            most = run.recipe.corpus.most_characters
+            report(f"{built.cut_off:,} rows lost what is beyond {most:,} characters; text files are cut into passages")
     if run.inputs.pairs:
         parts.append(folder / "answers.jsonl")
         sources = [Path(each) for each in run.inputs.pairs]
@@ -144,7 +147,7 @@ def prune(run: RunFolder, report: Report) -> Figures:
     languages = run.recipe.augment.languages or run.recipe.corpus.languages
     checkpoint = prune_backbone(
         load_backbone(name_source(run), weights=weights), run.training_passages, run.recipe.prune, run.backbone,
-        seed=run.recipe.seed, languages=languages, report=report,
+        seed=run.recipe.seed, languages=languages, queries=run.training_queries, report=report,
     )  # fmt: skip
     return {"origin": checkpoint.origin.name} | dict(checkpoint.metrics)
 

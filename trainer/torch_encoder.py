@@ -39,17 +39,17 @@ class TorchEncoder:
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(min(backbone.origin.max_tokens, backbone.config.max_tokens, _LONGEST))
         self._fingerprint = _compute_fingerprint(backbone)
-        self._dim = backbone.config.dim
+        self._dim = min(backbone.config.dim, max(backbone.origin.dims, default=backbone.config.dim))
 
     @property
     def dim(self) -> int:
-        """Width of every vector: the network's own."""
+        """Width of every vector: the widest that was trained; the network's own if it does not say."""
         return self._dim
 
     @property
     def dims(self) -> tuple[int, ...]:
         """Widths that the network was trained to be cut to, widest first."""
-        return tuple(sorted({*self._origin.dims, self._dim}, reverse=True))
+        return tuple(sorted({self._dim, *(each for each in self._origin.dims if each < self._dim)}, reverse=True))
 
     @property
     def fingerprint(self) -> str:
@@ -84,7 +84,7 @@ class TorchEncoder:
             ids[row, : len(own)] = torch.tensor(own)
             mask[row, : len(own)] = 1
         embedding = self._network.embed(ids.to(self._device), mask.to(self._device))
-        found: Vectors = torch.nn.functional.normalize(embedding.float(), dim=-1).cpu().numpy()
+        found: Vectors = torch.nn.functional.normalize(embedding.float()[:, : self._dim], dim=-1).cpu().numpy()
         return found
 
 

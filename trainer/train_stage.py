@@ -180,13 +180,16 @@ def describe_progress(progress: "Progress") -> str:
 
 
 def _remove_other_training(run: RunFolder, report: Report) -> None:
-    """Empty the folder of the training if groups, passages or network were others when it began."""
+    """Empty the folder of the training if groups, passages, network or teacher were others when it began."""
     from trainer.checkpoint import TOKENIZER, WEIGHTS
 
-    key = make_key(run.groups, run.training_passages, run.backbone / WEIGHTS, run.backbone / TOKENIZER)
+    # Groups hold the teacher's scores, unless nothing was searched: then nothing else here would tell another teacher.
+    unseen = run.recipe.train.reads_vectors and not run.recipe.mine.depth
+    own = (open_teacher(run).fingerprint,) if run.inputs.teacher and unseen else ()
+    key = make_key(run.groups, run.training_passages, run.backbone / WEIGHTS, run.backbone / TOKENIZER, *own)
     path = run.training / "inputs.key"
     if path.is_file() and path.read_text(encoding="utf-8") != key:
-        report("groups or network have changed: training begins anew")
+        report("groups, network or teacher have changed: training begins anew")
         shutil.rmtree(run.training)
     if not path.is_file():
         run.training.mkdir(parents=True, exist_ok=True)
@@ -215,7 +218,10 @@ def _read_teacher(run: RunFolder, report: Report) -> "TeacherVectors | None":
 
 
 def _read_tokens(run: RunFolder, backbone: "Backbone", report: Report) -> "NDArray[np.float16]":
-    """The teacher's vectors of single tokens [vocabulary, T]; zeros for those that are no text."""
+    """The teacher's vectors of single tokens [rows of the table, T]; zeros for those that are no text.
+
+    A table may be padded to more rows than the tokenizer has tokens.
+    """
     import numpy as np
     from tokenizers import Tokenizer
 
@@ -223,13 +229,16 @@ def _read_tokens(run: RunFolder, backbone: "Backbone", report: Report) -> "NDArr
     from trainer.train.tokens import name_tokens
 
     teacher = open_teacher(run)
-    names = name_tokens(Tokenizer.from_file(str(backbone.tokenizer)))
+    names = name_tokens(Tokenizer.from_file(str(backbone.tokenizer)))[: backbone.config.vocab_size]
+    places = [place for place, name in enumerate(names) if name]
     vectors = encode_corpus(
-        teacher.encode_passages, names, run.vectors / "teacher" / "tokens.f16",
-        key=make_key(teacher.fingerprint, teacher.dim, backbone.tokenizer),
-        report=lambda count: report(f"the teacher has read {count:,} of {len(names):,} tokens"),
+        teacher.encode_passages, [names[place] for place in places], run.vectors / "teacher" / "tokens.f16",
+        key=make_key("texts", teacher.fingerprint, teacher.dim, backbone.tokenizer),
+        report=lambda count: report(f"the teacher has read {count:,} of {len(places):,} tokens"),
     )  # fmt: skip
-    return np.where(np.array([bool(name) for name in names])[:, None], vectors, np.float16(0))
+    known = np.zeros((backbone.config.vocab_size, teacher.dim), np.float16)
+    known[places] = vectors
+    return known
 
 
 def _read_clauses(run: RunFolder, backbone: "Backbone", recipe: "TrainRecipe", report: Report) -> "Clauses | None":

@@ -77,10 +77,11 @@ def test_dense_scripts_may_be_shorter(tmp_path):
 
 
 def test_long_passages_are_cut_between_words(tmp_path):
-    """A passage never exceeds the limit and ends with a whole word."""
+    """A passage never exceeds the limit and ends with a whole word; what lost its end is counted."""
     text = " ".join(f"word{number}" for number in range(600))
     source = _write(tmp_path / "in.jsonl", [{"text": text, "lang": "en"}])
-    build_corpus([source], tmp_path / "out.jsonl", CorpusRecipe(most_characters=500))
+    report = build_corpus([source], tmp_path / "out.jsonl", CorpusRecipe(most_characters=500))
+    assert report.cut_off == 1
     [passage] = read_records(tmp_path / "out.jsonl", Passage)
     assert 480 < len(passage.text) <= 500
     assert text[len(passage.text)] == " "

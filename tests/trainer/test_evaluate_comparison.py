@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -314,3 +315,7 @@ def test_checkpoint_and_its_export_are_compared_in_fp32(sets, tmp_path, capsys):
     alone = np.concatenate([encoder.encode_passages([text]) for text in texts])
     assert together == pytest.approx(alone, abs=1e-5)
     assert np.linalg.norm(together, axis=1) == pytest.approx(1, abs=1e-5)
+    narrow = torch_encoder.TorchEncoder(replace(backbone, origin=replace(backbone.origin, dims=(16, 8))), device="cpu")
+    cut = narrow.encode_passages(texts)  # columns beyond the widest that was trained are nobody's
+    assert (narrow.dim, narrow.dims, cut.shape) == (16, (16, 8), (3, 16))
+    assert cut * np.linalg.norm(together[:, :16], axis=1, keepdims=True) == pytest.approx(together[:, :16], abs=1e-5)

@@ -105,7 +105,7 @@ def test_selected_passages_keep_every_answer() -> None:
     }
     documents["empty"] = Document(text="", kind="text", title="")
     queries = {"q1": "seven?", "q2": "five?"}
-    relevant = {"q1": {"d7": 1.0}, "q2": {"d5": 2.0, "empty": 1.0}}
+    relevant = {"q1": {"d8": 0.0, "d7": 1.0}, "q2": {"d5": 2.0, "empty": 1.0}}  # d8 was judged, and answers nothing
     test_set = evaluate.TestSet("set", documents, queries, relevant, {"q1": "en", "q2": "de"})
     chosen = select(test_set, passages=3)
     assert chosen.documents == ("d5", "d7", "d0")

@@ -17,10 +17,10 @@ from trainer.network import build_network
 from trainer.prune import language_model, run
 from trainer.prune.importance import choose_parts, measure_importance, rank_layers
 from trainer.prune.language_model import backward_losses, measure_losses, read_tokens, train_language
-from trainer.prune.run import check_prune, measure_parts, prune_backbone
+from trainer.prune.run import _draw_texts, check_prune, measure_parts, prune_backbone
 from trainer.prune.slicing import slice_network
 from trainer.recipe import PruneRecipe
-from trainer.records import Passage, RecordWriter, text_id
+from trainer.records import Passage, Query, RecordWriter, text_id
 
 INNER = {"heads": 2, "ffn_size": 12, "hidden_size": 12}
 RECIPE = PruneRecipe(
@@ -290,6 +290,25 @@ def test_the_vocabulary_is_cut_first(backbone, passages, tmp_path):
     opened = load_backbone(tmp_path / "out")
     left = Tokenizer.from_file(str(opened.tokenizer)).get_vocab_size()
     assert opened.config.vocab_size == left < rows
+
+
+def test_the_vocabulary_knows_the_last_language_and_the_questions(tmp_path, monkeypatch):
+    """Of files in order of language every part is counted on, and questions in a language of their own too."""
+    monkeypatch.setattr("trainer.prune.run._VOCABULARY_TEXTS", 10)
+    with RecordWriter(tmp_path / "passages.jsonl") as writer:
+        for number in range(95):
+            language = "de" if number < 60 else "en"
+            writer.write(Passage(id=str(number), text=f"{language} {number}", language=language))
+    with RecordWriter(tmp_path / "queries.jsonl") as writer:
+        for number in range(25):
+            writer.write(Query(id=str(number), text=f"ru {number}", passage="1", kind="written", language="ru"))
+
+    drawn = list(_draw_texts(tmp_path / "passages.jsonl", tmp_path / "queries.jsonl", ()))
+
+    assert {language: sum(each == language for each, _ in drawn) for language in ("de", "en", "ru")} == {
+        "de": 6, "en": 4, "ru": 9,
+    }  # fmt: skip
+    assert [text for _, text in _draw_texts(tmp_path / "passages.jsonl", None, ["en"])][-1] == "en 92"
 
 
 @pytest.mark.parametrize(

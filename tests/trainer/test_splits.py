@@ -59,3 +59,14 @@ def test_queries_follow_their_passages():
 
     assert {each.passage for each in held_out} == split.held_out
     assert {each.passage for each in training} == split.training
+
+
+def test_a_single_document_still_has_two_sides():
+    """Of one book some passages train and some measure, near-duplicates together, whatever the seed."""
+    passages = [_passage(text, "book") for text in _texts(200)]
+    passages += [_passage(passage.text.replace(" ", "  ") + " 1", "book") for passage in passages[:20]]
+    for seed in range(5):
+        split = split_passages(passages, held_out=0.2, seed=seed)
+        assert split.training and 20 < len(split.held_out) < 80
+        for one, twin in zip(passages[:20], passages[200:], strict=True):
+            assert (one.id in split.held_out) == (twin.id in split.held_out)

@@ -12,7 +12,7 @@ from accelerate import Accelerator  # noqa: E402
 
 from tests.trainer.tiny_training import RECIPE, load_world, make_network  # noqa: E402
 from trainer.train.data import Sampler, TeacherVectors  # noqa: E402
-from trainer.train.objective import backward_loss, prepare_targets  # noqa: E402
+from trainer.train.objective import Targets, backward_loss, prepare_targets  # noqa: E402
 from trainer.train.step import Passes, Workers, accumulate_gradients, pad_rows, plan_chunks  # noqa: E402
 
 
@@ -111,3 +111,25 @@ def test_chunks_hold_neighbours_in_length():
     padded = sum(max(lengths[at] for at in chunk) * len(chunk) for chunk in chunks)
     assert padded < 1.1 * sum(lengths)
     assert plan_chunks([500], 100) == [[0]]
+
+
+def test_a_passage_is_not_driven_from_another_query_that_it_answers():
+    """Backwards, of two queries with one passage neither is a negative of the other's: as if each stood alone."""
+    maker = torch.Generator().manual_seed(5)
+    embeddings = torch.randn(5, 8, generator=maker, requires_grad=True)  # queries 0, 1, 2; passages 0, 1
+    positives = torch.tensor([0, 0, 1])
+    competes = torch.ones(3, 2, dtype=torch.bool)
+    recipe = replace(RECIPE, reverse=1.0, widths=(), batch=3, temperature=0.1, spread=0.0, margin=0.0)
+    backward_loss(embeddings, Targets(positives=positives, competes=competes), recipe, slice(0, 3), None)
+
+    plain = embeddings.detach().clone().requires_grad_()
+    cosines = torch.nn.functional.normalize(plain, dim=-1)
+    scores = cosines[:3] @ cosines[3:].T / 0.1
+    forward = torch.nn.functional.cross_entropy(scores, positives, reduction="sum")
+    backward = sum(
+        torch.logsumexp(torch.stack([scores[query, passage], *(scores[each, passage] for each in others)]), 0)
+        - scores[query, passage]
+        for query, passage, others in ((0, 0, [2]), (1, 0, [2]), (2, 1, [0, 1]))
+    )
+    ((forward + backward) / 3).backward()
+    assert torch.allclose(embeddings.grad, plain.grad, atol=1e-6)

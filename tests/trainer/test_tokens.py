@@ -2,9 +2,11 @@
 
 import random
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from tokenizers import Tokenizer, models
 
 torch = pytest.importorskip("torch")
 
@@ -280,3 +282,53 @@ def _write_tokenizer(folder):
 
     Tokenizer(models.WordLevel({"a": 0}, unk_token="a")).save(str(folder / "tokenizer.json"))
     return folder / "tokenizer.json"
+
+
+class _Reader:
+    """A teacher that cannot read an empty text, as some cannot."""
+
+    fingerprint, dim = "reader", 3
+
+    def encode_passages(self, texts):
+        assert all(texts)
+        return np.array([[len(text), 1, 0] for text in texts], dtype=np.float32)
+
+
+@pytest.mark.parametrize("rows", [9, 5])
+def test_a_table_of_another_size_than_its_tokenizer_has_a_row_each(rows, tmp_path, monkeypatch):
+    """A padded table gets zeros beyond the tokens, a shorter one no more than it has; no empty name is asked for."""
+    from trainer import train_stage
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "a": 1, "bb": 2, "ccc": 3, "\ufffd": 4, "dd": 5}, "[UNK]"))
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    monkeypatch.setattr(train_stage, "open_teacher", lambda _: _Reader())
+    run = SimpleNamespace(vectors=tmp_path / "vectors")
+    backbone = SimpleNamespace(tokenizer=tmp_path / "tokenizer.json", config=SimpleNamespace(vocab_size=rows))
+
+    known = train_stage._read_tokens(run, backbone, print)
+
+    assert known[:, 0].tolist() == [5, 1, 2, 3, 0, 2, 0, 0, 0][:rows]
+
+
+def test_another_teacher_begins_a_training_anew(tmp_path, monkeypatch):
+    """Where nothing was searched the groups do not tell who teaches: the training of another teacher is not gone on."""
+    from trainer import train_stage
+    from trainer.checkpoint import TOKENIZER, WEIGHTS
+
+    run = SimpleNamespace(
+        groups=tmp_path / "groups.jsonl", training_passages=tmp_path / "passages.jsonl", backbone=tmp_path / "backbone",
+        training=tmp_path / "train", inputs=SimpleNamespace(teacher="one"),
+        recipe=SimpleNamespace(train=SimpleNamespace(reads_vectors=True), mine=SimpleNamespace(depth=0)),
+    )  # fmt: skip
+    run.backbone.mkdir()
+    for path in (run.groups, run.training_passages, run.backbone / WEIGHTS, run.backbone / TOKENIZER):
+        path.write_text("{}")
+    monkeypatch.setattr(train_stage, "open_teacher", lambda run: SimpleNamespace(fingerprint=run.inputs.teacher))
+    told = []
+    train_stage._remove_other_training(run, told.append)
+    (run.training / "step").touch()
+    train_stage._remove_other_training(run, told.append)
+    assert (run.training / "step").exists() and not told
+    run.inputs.teacher = "two"
+    train_stage._remove_other_training(run, told.append)
+    assert not (run.training / "step").exists() and "anew" in told[0]

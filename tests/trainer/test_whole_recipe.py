@@ -397,6 +397,20 @@ def test_the_plan_counts_what_a_teacher_reads(corpus, gguf, tmp_path, capsys):
     assert seconds[1] - seconds[0] == pytest.approx(160 / 60 / (os.cpu_count() or 1))
 
 
+def test_the_plan_asks_for_one_query_a_passage_at_most(corpus, gguf, tmp_path, capsys):
+    """A small corpus has few queries written for it, whatever the recipe asks for, and the plan says so."""
+    recipe = tmp_path / "many.toml"
+    recipe.write_text(
+        'backbone = "retriever"\n[augment]\nkinds = ["question"]\nqueries = 20000\n[mine]\ndepth = 0\n'
+        '[prune]\nmethod = "none"\n[train]\nsteps = 1\nbatch = 1\n',
+        encoding="utf-8",
+    )
+    arguments = ["--recipe", str(recipe), "--local-llm", str(gguf), "--corpus", str(corpus)]
+    assert main([*arguments, "--out", str(tmp_path / "run"), "--dry-run"]) == 0
+    [line] = [each for each in capsys.readouterr().out.splitlines() if each.startswith("augment")]
+    assert "160 generated queries" in line
+
+
 def test_half_needs_no_llm_and_no_language_model_in_its_plan(corpus, tmp_path, capsys):
     """An encoder loses layers within seconds, whatever the recipe says of continuing an LLM."""
     assert main(["--recipe", "half", "--corpus", str(corpus), "--out", str(tmp_path / "run"), "--dry-run"]) == 0

@@ -38,7 +38,7 @@ from trainer.prune.language_model import Step, TokenRow, evaluate_language, read
 from trainer.prune.masks import KINDS, LearnedMasks, learn_masks
 from trainer.prune.slicing import apply_masks, drop_layers, slice_network
 from trainer.recipe import PruneRecipe, describe
-from trainer.records import Passage, make_key, read_records
+from trainer.records import Passage, Query, make_key, read_records
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -121,7 +121,7 @@ def check_prune(config: NetworkConfig, recipe: PruneRecipe) -> None:
 
 def prune_backbone(
     backbone: Backbone, passages: Path, recipe: PruneRecipe, out: Path, *, seed: int, languages: Sequence[str] = (),
-    report: Report | None = None,
+    queries: Path | None = None, report: Report | None = None,
 ) -> Checkpoint:  # fmt: skip
     """Cut a network and repair it.
 
@@ -132,6 +132,7 @@ def prune_backbone(
         out: The checkpoint's folder; steps on the way lie below it.
         seed: The same one gives the same network.
         languages: Of the passages to read; empty reads all.
+        queries: A file of `Query`, perhaps in other languages: the vocabulary is counted on them too.
         report: Called with a sentence as the work goes on.
 
     Returns:
@@ -144,21 +145,25 @@ def prune_backbone(
     """
     check_prune(backbone.config, recipe)
     what = backbone.origin.name, _identify(backbone, recipe)
-    key = make_key(describe(recipe), seed, tuple(languages), passages, *what)
+    queries = queries if _cuts_vocabulary(backbone, recipe) else None
+    key = make_key(describe(recipe), seed, tuple(languages), passages, *([queries] if queries else []), *what)
     if done := _find_done(out, key):
         return done
     report = report or log.info
-    backbone = _cut_vocabulary(backbone, passages, recipe, out, languages, report)
+    backbone = _cut_vocabulary(backbone, _draw_texts(passages, queries, languages), recipe, out, report)
     network, metrics = _cut_network(backbone, passages, recipe, out, languages, seed, key, report)
-    shape = {name: getattr(network.config, name) for name in _SHAPE}
-    metrics |= {"shape": shape, "parameters": sum(each.numel() for each in network.parameters())}
     made = save_checkpoint(
         out, network, tokenizer=backbone.tokenizer, origin=backbone.origin,
-        recipe={"key": key, "prune": describe(recipe)}, metrics=metrics,
+        recipe={"key": key, "prune": describe(recipe)}, metrics=metrics | _measure_shape(network),
     )  # fmt: skip
     for name in (_STEPS, _VOCABULARY):
         shutil.rmtree(out / name, ignore_errors=True)
     return made
+
+
+def _measure_shape(network: Network) -> dict[str, Any]:
+    shape = {name: getattr(network.config, name) for name in _SHAPE}
+    return {"shape": shape, "parameters": sum(each.numel() for each in network.parameters())}
 
 
 def _cut_network(
@@ -243,19 +248,17 @@ def _find_done(out: Path, key: str) -> Checkpoint | None:
 
 
 def _cut_vocabulary(
-    backbone: Backbone, passages: Path, recipe: PruneRecipe, out: Path, languages: Sequence[str], report: Report
+    backbone: Backbone, texts: Iterable[tuple[str, str]], recipe: PruneRecipe, out: Path, report: Report
 ) -> Backbone:
     """The backbone with the tokens that the corpus uses; itself if its vocabulary is small enough."""
     from trainer.prune.vocabulary import count_usage, cut_table, cut_vocabulary
 
-    most = recipe.vocabulary
-    if not most or recipe.method == "none" or most >= backbone.config.vocab_size:
+    if not _cuts_vocabulary(backbone, recipe):
         return backbone
     report("counting tokens")
-    texts = ((each.language, each.embedded) for each in _iterate(passages, languages))
-    usage = count_usage(_open_tokenizer(backbone.tokenizer), islice(texts, _VOCABULARY_TEXTS))
+    usage = count_usage(_open_tokenizer(backbone.tokenizer), texts)
     settings = json.loads(backbone.tokenizer.read_text(encoding="utf-8"))
-    cut = cut_vocabulary(settings, usage, most=most, always=_ALWAYS)
+    cut = cut_vocabulary(settings, usage, most=recipe.vocabulary, always=_ALWAYS)
     tokenizer = out / _VOCABULARY / TOKENIZER
     tokenizer.parent.mkdir(parents=True, exist_ok=True)
     tokenizer.write_text(cut.write(), encoding="utf-8")
@@ -263,6 +266,21 @@ def _cut_vocabulary(
     return Backbone(
         network=cut_table(backbone.network, cut), tokenizer=tokenizer, origin=replace(backbone.origin, pad_token_id=pad)
     )
+
+
+def _cuts_vocabulary(backbone: Backbone, recipe: PruneRecipe) -> bool:
+    return recipe.method != "none" and 0 < recipe.vocabulary < backbone.config.vocab_size
+
+
+def _draw_texts(passages: Path, queries: Path | None, languages: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Language and text of passages and queries, from the whole of the files: they may be in order of language."""
+    every = -(-sum(1 for _ in _iterate(passages, languages)) // _VOCABULARY_TEXTS)
+    for passage in islice(_iterate(passages, languages), 0, None, max(1, every)):
+        yield passage.language, passage.embedded
+    if queries:
+        every = -(-sum(1 for _ in read_records(queries, Query)) // _VOCABULARY_TEXTS)
+        for query in islice(read_records(queries, Query), 0, None, max(1, every)):
+            yield query.language, query.text
 
 
 def _open_tokenizer(path: Path) -> "Tokenizer":

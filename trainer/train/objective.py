@@ -93,8 +93,10 @@ def _contrast(embeddings: Tensor, targets: Targets, recipe: TrainRecipe, rows: s
     if not recipe.reverse:
         return losses
     own = torch.arange(rows.start, rows.stop, device=positives.device)
+    # A query that the same passage answers is no negative of it, though it names that passage as its own.
+    rivals = targets.competes[:, positives].T & (positives[:, None] != targets.positives[None, :])
     backwards = contrastive_losses(
-        passages[positives], queries, own, targets.competes[:, positives].T, temperature=recipe.temperature,
+        passages[positives], queries, own, rivals, temperature=recipe.temperature,
         widths=recipe.widths, weights=recipe.width_weights, margin=recipe.margin,
     )  # fmt: skip
     return losses + recipe.reverse * backwards

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 TOKENS = "tokens.safetensors"
 
-_FORM = 3
+_FORM, _FORM_OF_CLAUSES = 2, 3
 """Of how rows are taught; what was kept by another is taught anew, or refused if steps were taken on it."""
 _MEASURED = 3000
 """Queries of the steps that tell how near the table comes."""
@@ -96,7 +96,9 @@ def teach_tokens(
         UsageError: The network is no LLM's, its rows have no room for the head, or steps were taken on another table.
     """
     changed = _add_room(network, recipe, taught.shape[1])
-    key = make_key({"rows": _FORM} | {name: getattr(recipe, name) for name in _MADE_BY})
+    key = make_key(
+        {"rows": _FORM_OF_CLAUSES if recipe.clauses else _FORM} | {name: getattr(recipe, name) for name in _MADE_BY}
+    )
     if not is_start(path, key):
         if path.is_file() and find_latest(path.parent):
             raise UsageError(f"{path}: an older version taught this table, and steps were taken on it; begin a new run")
@@ -231,7 +233,10 @@ def _teach(network: Encoder, texts: _Texts, taught: Tensor, recipe: TrainRecipe,
 
 @torch.no_grad()
 def _measure(network: Encoder, later: TrainingData) -> float:
-    """Mean cosine to the teacher on queries that no row was taught with, nor their passages."""
+    """Mean cosine to the teacher on queries that no row was taught with, nor their passages as they are.
+
+    Clauses of these passages may have been taught, so that of a cropped sentence this says too much.
+    """
     assert later.teacher is not None
     places = np.random.default_rng(0).permutation(len(later.queries))[:_MEASURED]
     wanted = later.teacher.queries[later.lines[places]][:, : network.config.output_size].astype(np.float32)
