@@ -58,7 +58,7 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
         if not results.hits:
             _hint(library, arguments, output)
         if not (arguments.json or arguments.jsonl or arguments.paths):
-            if output.for_person:
+            if output.for_person and arguments.query is not None:  # a file's path has no words to mark
                 results = library.mark_sentences(results)
             _show(results, arguments, output)
     if arguments.json:

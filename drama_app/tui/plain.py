@@ -147,7 +147,8 @@ class Dialogue:
             self._say("There are no more results.")
             return
         likely = count_likely(results)
-        for hit in self._need_library().mark_sentences(replace(results, hits=hits)).hits:
+        told = replace(results, hits=hits)
+        for hit in (self._need_library().mark_sentences(told) if self._query else told).hits:
             if self._told == likely:
                 self._say("Less likely:")
             self._told += 1

@@ -288,3 +288,15 @@ def test_an_unexpected_error_does_not_end_the_dialogue(filled: Settings, monkeyp
     answers = talk(filled, "update", "bread")
 
     assert "No space left on device" in answers[1] and "drama-app.log" in answers[1] and "result" in answers[2]
+
+
+def test_no_sentence_is_chosen_by_the_words_of_a_path(filled: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is similar to a file was asked for without words: none are looked for in what is told."""
+    asked: list[str] = []
+    real = Library.mark_sentences
+    monkeypatch.setattr(
+        Library, "mark_sentences", lambda self, results: asked.append(results.query) or real(self, results)
+    )
+    talk(filled, "bread", "similar 1", "more")
+
+    assert asked == ["bread"]
