@@ -117,8 +117,8 @@ def _tell_kept(which: str, kept: Sequence[Skipped]) -> list[str]:
     """A note on files that the system would not give just now: thousands of them are one sentence."""
     if not kept:
         return []
-    first = f"{kept[0].path}: {kept[0].reason}"
-    return [f"{len(kept):,} file{'s' * (len(kept) > 1)} {which} cannot be read just now and stay as before ({first})"]
+    files, example = f"{len(kept):,} file{'s' * (len(kept) > 1)}", f"{kept[0].path}: {kept[0].reason}"
+    return [f"{files} {which} cannot be read just now; what is indexed stays searchable ({example})"]
 
 
 def _failed(manifest: Manifest, below: Collection[Path] | None) -> tuple[Skipped, ...]:

@@ -1,7 +1,8 @@
 """Owns what happens when a handler of the terminal UI raises what nobody expected: it is told, and the rest lives on.
 
 Textual ends the message loop of whatever raised: a screen would stay there dead, and an error in a key's action would
-end the app without a word. Two private hooks of Textual are used, since there are no public ones.
+end the app without a word. App and screens endure; a widget that raises is told of and still loses its own loop. Two
+private hooks of Textual are used, since there are no public ones.
 """
 
 import logging

@@ -167,3 +167,4 @@ async def test_a_home_folder_of_nobody_is_refused_in_the_dialog(app: DramaApp) -
         await app.push_screen(dialog)
         dialog.query_one(Input).value = "~nobody-here/docs"
         await until(pilot, lambda: "there is no such home folder" in str(dialog.query_one("#said").render()))
+        assert app.screen is dialog and app.library is not None and len(app.library.roots()) == 1
