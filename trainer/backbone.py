@@ -248,27 +248,29 @@ def _guess_bidirectional(tensors: "Mapping[str, Tensor]", folder: Path) -> Bidir
 
 
 def read_table(model: Path) -> "Tensor":
-    """The token table float32 [vocabulary, H] out of a retriever's graph, as its 4- or 8-bit codes have it.
+    """The token table float32 [vocabulary, H] out of a retriever's graph, as its codes have it.
 
     Raises:
         RetrieverError: The graph holds no table under the names that `export` writes.
     """
+    import numpy as np
     import onnx
     import torch
     from onnx import numpy_helper
 
-    stored = {one.name: one for one in onnx.load(str(model)).graph.initializer}
+    from trainer.token_table import CODES, read_blocks, read_groups
+
+    stored = {one.name: numpy_helper.to_array(one) for one in onnx.load(str(model)).graph.initializer}
     if "word" in stored:
-        return torch.from_numpy(numpy_helper.to_array(stored["word"]).copy()).float()
-    if not {"word_q", "word_scale"} <= stored.keys():
-        raise RetrieverError(f"{model}: holds no token table, neither word nor word_q and word_scale")
-    codes = torch.from_numpy(numpy_helper.to_array(stored["word_q"]).copy())
-    scales = torch.from_numpy(numpy_helper.to_array(stored["word_scale"]).copy()).float()
-    if codes.dtype == torch.int8:
-        return codes.float() * scales  # [V, H] by [V, 1]
-    rows, blocks = scales.shape
-    values = torch.stack([codes & 15, codes >> 4], dim=-1).view(rows, blocks, -1).float() - 8
-    return (values * scales.unsqueeze(-1)).view(rows, -1)
+        return torch.from_numpy(stored["word"].copy()).float()
+    codes, scales, book = (stored.get(name) for name in ("word_q", "word_scale", "word_book"))
+    if codes is not None and book is not None:
+        return torch.from_numpy(read_groups(codes, book.reshape(codes.shape[1], CODES, -1)))
+    if codes is None or scales is None:
+        raise RetrieverError(f"{model}: holds no token table, neither word nor word_q with word_scale or word_book")
+    if codes.dtype == np.int8:
+        return torch.from_numpy(codes.astype(np.float32) * scales.astype(np.float32))  # [V, H] by [V, 1]
+    return torch.from_numpy(read_blocks(codes, scales))
 
 
 def _fetch(name: str) -> Path:

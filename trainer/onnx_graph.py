@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from trainer.token_table import BLOCK, CODES, GROUP, code_groups, quantise_blocks, quantise_rows
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -17,18 +19,20 @@ if TYPE_CHECKING:
 
 OPSET, IR_VERSION = 20, 10
 """The oldest with a Gelu node; ONNX Runtime 1.22 and later run it."""
-BLOCK = 32
-"""Columns of the token table that share a 4-bit scale."""
 PRODUCTS = ("qkv", "out", "up", "down")
 """The matrix products of a layer; a gate counts as part of `up`."""
+_TABLES = {
+    2: "2 bits (a code for each four columns)", 4: "4 bits (blocks of 32, fp16 scales)",
+    8: "8 bits (a scale a row)", 32: "float32",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Precision:
     """How weights are stored and products computed."""
 
-    table_bits: Literal[4, 8, 32] = 4
-    """4: codes in blocks of 32 with a float16 scale; 8: codes with a scale a row."""
+    table_bits: Literal[2, 4, 8, 32] = 4
+    """2: a code for each four columns; 4: codes in blocks of 32 with a float16 scale; 8: codes with a scale a row."""
     products: Literal["int8", "float32"] = "int8"
     per_channel: bool = True
     """A weight scale for each output column instead of one for the matrix."""
@@ -47,8 +51,8 @@ class Precision:
     def __post_init__(self) -> None:
         if unknown := {*self.keep, *self.row_scales} - set(PRODUCTS):
             raise ValueError(f"no such products: {', '.join(sorted(unknown))}; there are {', '.join(PRODUCTS)}")
-        if self.table_bits not in (4, 8, 32) or self.products not in ("int8", "float32"):
-            raise ValueError("a table has 4, 8 or 32 bits, products are int8 or float32")
+        if self.table_bits not in _TABLES or self.products not in ("int8", "float32"):
+            raise ValueError("a table has 2, 4, 8 or 32 bits, products are int8 or float32")
 
     @property
     def is_exact(self) -> bool:
@@ -57,7 +61,7 @@ class Precision:
 
     def describe(self) -> str:
         """One line for people."""
-        table = {4: "4 bits (blocks of 32, fp16 scales)", 8: "8 bits (a scale a row)", 32: "float32"}[self.table_bits]
+        table = _TABLES[self.table_bits]
         if self.products == "float32":
             return f"token table {table}, products float32"
         parts = [f"per {'channel' if self.per_channel else 'matrix'}", "7 bits" if self.narrow else "8 bits"]
@@ -129,6 +133,8 @@ class Graph:
             scale = self.add("Gather", self.store(scales, "word_scale"), ids, axis=0)
             wide = [self.add("Cast", value, to=TensorProto.FLOAT) for value in (rows, scale)]
             return str(self.add("Mul", *wide))
+        if bits == 2:
+            return self._gather_groups(ids, table)
         packed, halves = quantise_blocks(table)
         rows = self.add(
             "GatherBlockQuantized",
@@ -144,6 +150,23 @@ class Graph:
         rows = self.add("Cast", rows, to=TensorProto.FLOAT)
         if width % BLOCK:
             rows = self.add("Slice", rows, self.shape(0), self.shape(width), self.shape(2))
+        return str(rows)
+
+    def _gather_groups(self, ids: str, table: "Floats") -> str:
+        """Rows [B, L, H] of a table [V, H] of which each group of columns is a code: where its values stand."""
+        import numpy as np
+        from onnx import TensorProto
+
+        codes, books = code_groups(table)
+        groups = codes.shape[1]
+        picked = self.add("Gather", self.store(codes, "word_q"), ids, axis=0)  # [B, L, groups]
+        places = self.store((np.arange(groups) * CODES).astype(np.int32))
+        picked = self.add("Add", self.add("Cast", picked, to=TensorProto.INT32), places)
+        values = self.add("Gather", self.store(books.reshape(-1, GROUP), "word_book"), picked, axis=0)
+        values = self.add("Transpose", self.add("Cast", values, to=TensorProto.FLOAT), perm=[0, 1, 3, 2])
+        rows = self.add("Reshape", values, self.shape(0, 0, groups * GROUP))
+        if table.shape[1] % GROUP:
+            rows = self.add("Slice", rows, self.shape(0), self.shape(table.shape[1]), self.shape(2))
         return str(rows)
 
     def product(
@@ -228,69 +251,6 @@ def quantise_columns(weight: "Floats", *, bits: int, one: bool) -> "tuple[NDArra
     peak = np.abs(weight).max(axis=None if one else 0)
     scales = np.maximum(np.atleast_1d(peak), 1e-12).astype(np.float32) / (2 ** (bits - 1) - 1)
     return np.rint(weight / scales).astype(np.int8), scales
-
-
-def quantise_rows(table: "Floats") -> "tuple[NDArray[np.int8], NDArray[np.float16]]":
-    """Codes int8 [V, H] and scales float16 [V, 1] of a token table."""
-    import numpy as np
-
-    scales = (np.abs(table).max(axis=1, keepdims=True) / 127).astype(np.float16)
-    scales = np.maximum(scales, np.float16(6e-8))
-    return np.clip(np.rint(table / scales.astype(np.float32)), -127, 127).astype(np.int8), scales
-
-
-def quantise_blocks(table: "Floats") -> "tuple[NDArray[np.uint8], NDArray[np.float16]]":
-    """4-bit codes [V, H / 2], even columns in the low half, and scales float16 [V, blocks]; value = (code - 8) * scale.
-
-    Of eight scales a block, its largest value as code 1 to 7 or -8, the one with the least squared error is taken:
-    a table that was rounded before comes back exactly.
-    """
-    import numpy as np
-
-    padded = np.pad(table, ((0, 0), (0, -table.shape[1] % BLOCK)))
-    codes = np.empty((len(padded), padded.shape[1] // 2), dtype=np.uint8)
-    scales = np.empty((len(padded), padded.shape[1] // BLOCK), dtype=np.float16)
-    for start in range(0, len(padded), 8192):  # a million rows would not fit eight times
-        blocks = padded[start : start + 8192].reshape(-1, scales.shape[1], BLOCK)
-        best, scale = _choose_scales(blocks)
-        flat = (best + 8).astype(np.uint8).reshape(len(blocks), -1)
-        codes[start : start + len(blocks)] = flat[:, 0::2] | (flat[:, 1::2] << 4)
-        scales[start : start + len(blocks)] = scale
-    return codes, scales
-
-
-def round_table(table: "Floats", *, bits: int) -> "Floats":
-    """A token table [V, H] as its codes of 4 or 8 bits will give it back; of other widths it is returned as it is."""
-    import numpy as np
-
-    if bits == 8:
-        rows, scale = quantise_rows(table)
-        return rows.astype(np.float32) * scale.astype(np.float32)
-    if bits != 4:
-        return table
-    codes, scales = quantise_blocks(table)
-    values = np.stack([codes & 15, codes >> 4], axis=-1).reshape(*scales.shape, BLOCK).astype(np.float32) - 8
-    rounded: Floats = (values * scales.astype(np.float32)[..., None]).reshape(len(table), -1)[:, : table.shape[1]]
-    return rounded
-
-
-def _choose_scales(blocks: "Floats") -> "tuple[Floats, NDArray[np.float16]]":
-    import numpy as np
-
-    at = np.abs(blocks).argmax(axis=-1, keepdims=True)
-    peak = np.take_along_axis(blocks, at, axis=-1)[..., 0]  # signed [rows, blocks]
-    least = np.full(peak.shape, np.inf, dtype=np.float32)
-    codes, scales = np.zeros_like(blocks), np.zeros(peak.shape, dtype=np.float16)
-    for candidate in (*(np.abs(peak) / code for code in range(7, 0, -1)), peak / -8):
-        scale = candidate.astype(np.float16)
-        wide = scale.astype(np.float32)[..., None]
-        found = np.clip(np.rint(blocks / np.where(wide == 0, 1, wide)), -8, 7)
-        error = ((found * wide - blocks) ** 2).sum(axis=-1)
-        better = error < least
-        least = np.where(better, error, least)
-        codes = np.where(better[..., None], found, codes)
-        scales = np.where(better, scale, scales)
-    return codes, scales
 
 
 def join_columns(matrices: "Sequence[Floats]") -> "Floats":

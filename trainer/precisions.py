@@ -35,19 +35,19 @@ def list_choices(name: str = "auto", *, table_bits: int = 4, measured: bool = Tr
 
     Args:
         name: One of the recipe's PRECISIONS.
-        table_bits: Of the token table, 4, 8 or 32; tries with 8 follow those with 4.
+        table_bits: Of the token table, 2, 4, 8 or 32; tries with 4 follow those with 2, and with 8 those with 4.
         measured: Whether a gate will judge; without one what is plain is not tried.
     """
     if name != "auto":
         return [_choose(name, table_bits)]
-    wider = 8 if table_bits == 4 else table_bits
+    wider = {2: 4, 4: 8}.get(table_bits, table_bits)
     tried = [("int8", table_bits), ("int8-smooth", table_bits)] if measured else []
     tried += [("int8-levelled", table_bits), ("int8-down", table_bits)]
     # What the second table cannot mend was not the first one's fault.
-    tried += [("int8-levelled", 8), ("int8-down", 8)] if wider != table_bits else []
+    tried += [("int8-levelled", wider), ("int8-down", wider)] if wider != table_bits else []
     return [_choose(each, bits) for each, bits in [*tried, ("float32", wider)]]
 
 
 def _choose(name: str, bits: int) -> Choice:
-    kinds: dict[int, Literal[4, 8, 32]] = {4: 4, 8: 8, 32: 32}
+    kinds: dict[int, Literal[2, 4, 8, 32]] = {2: 2, 4: 4, 8: 8, 32: 32}
     return Choice(f"{name}, {bits}-bit table", replace(_PRODUCTS[name], table_bits=kinds[bits]))

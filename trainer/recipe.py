@@ -227,7 +227,7 @@ class ExportRecipe:
     precision: str = "auto"
     """One of PRECISIONS."""
     table_bits: int = 4
-    """Of the token table: 4, 8 or 32; "auto" goes on to 8 if 4 cost too much."""
+    """Of the token table: 2, 4, 8 or 32; "auto" goes on from 2 to 4, or from 4 to 8, if these cost too much."""
     largest_loss: float = 0.01
     """nDCG@10 that no language may lose against fp32."""
     widths: tuple[int, ...] = ()
@@ -237,7 +237,7 @@ class ExportRecipe:
 
     def __post_init__(self) -> None:
         _require(self.precision in PRECISIONS, "precision", f"must be one of {', '.join(PRECISIONS)}")
-        _require(self.table_bits in (4, 8, 32), "table_bits", "must be 4, 8 or 32")
+        _require(self.table_bits in (2, 4, 8, 32), "table_bits", "must be 2, 4, 8 or 32")
         _require(self.largest_loss >= 0, "largest_loss", "must be 0 or more")
 
 

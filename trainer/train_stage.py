@@ -160,7 +160,7 @@ def round_tokens(network: "Network", bits: int) -> "Network":
     """
     import torch
 
-    from trainer.onnx_graph import round_table
+    from trainer.token_table import round_table
 
     if bits < 32:
         table = network.embed_tokens.weight

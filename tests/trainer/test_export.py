@@ -18,7 +18,8 @@ from trainer.checkpoint import Origin  # noqa: E402
 from trainer.encoder import EncoderConfig, RopeScaling  # noqa: E402
 from trainer.export import Label, compare, export_retriever  # noqa: E402
 from trainer.network import Network, NetworkConfig, build_network  # noqa: E402
-from trainer.onnx_graph import FULL_PRECISION, PRODUCTS, Precision, quantise_blocks  # noqa: E402
+from trainer.onnx_graph import FULL_PRECISION, PRODUCTS, Precision  # noqa: E402
+from trainer.token_table import round_table  # noqa: E402
 
 COMMON: dict[str, Any] = {"vocab_size": 80, "hidden_size": 64, "layers": 3, "head_dim": 16, "ffn_size": 96}
 CONFIGS: dict[str, NetworkConfig] = {
@@ -127,39 +128,19 @@ SATURATES = _products_saturate()
 
 @pytest.mark.parametrize("name", CONFIGS)
 def test_rounded_agrees_with_the_network(name: str, tmp_path: Path) -> None:
-    """With a low-bit table and int8 products the app's vectors keep a cosine of 0.99."""
+    """With a table in few bits and int8 products the app's vectors keep a cosine of 0.99; the table is read back."""
     backbone = make_backbone(tmp_path, make_network(CONFIGS[name]))
-    eight, four = (Precision(table_bits=bits, narrow=SATURATES) for bits in (8, 4))
-    _, agreement = export_retriever(backbone, tmp_path / "eight", LABEL, precision=eight, texts=TEXTS)
-    assert agreement.least > 0.99
-    table = torch.from_numpy(_round_table(backbone.network.embed_tokens.weight.detach().numpy()))
-    with torch.no_grad():
-        backbone.network.embed_tokens.weight.copy_(table)
-    _, agreement = export_retriever(backbone, tmp_path / "four", LABEL, precision=four, texts=TEXTS)
-    assert agreement.least > 0.99
-    torch.testing.assert_close(read_table(tmp_path / "four" / "model.onnx"), table, atol=0, rtol=0)
-    sizes = [(tmp_path / folder / "model.onnx").stat().st_size for folder in ("eight", "four")]
+    sizes: list[int] = []
+    for bits in (8, 4, 2):
+        table = torch.from_numpy(round_table(backbone.network.embed_tokens.weight.detach().numpy(), bits=bits))
+        with torch.no_grad():
+            backbone.network.embed_tokens.weight.copy_(table)
+        folder, precision = tmp_path / str(bits), Precision(table_bits=bits, narrow=SATURATES)
+        _, agreement = export_retriever(backbone, folder, LABEL, precision=precision, texts=TEXTS)
+        assert agreement.least > 0.99
+        torch.testing.assert_close(read_table(folder / "model.onnx"), table, atol=0, rtol=0)
+        sizes.append((folder / "model.onnx").stat().st_size)
     assert sizes[1] < sizes[0]
-
-
-def _round_table(table: Any) -> Any:
-    """A table as 4 bits hold it, unpacked by the format's definition."""
-    import numpy as np
-
-    codes, scales = quantise_blocks(table)
-    values = np.stack([codes & 15, codes >> 4], axis=-1).reshape(len(table), -1).astype(np.float32) - 8
-    return values * np.repeat(scales.astype(np.float32), 32, axis=1)
-
-
-def test_four_bits_are_near_and_stable() -> None:
-    """Rounding to 4 bits errs little, and rounding again changes nothing."""
-    import numpy as np
-
-    table = np.random.default_rng(0).standard_normal((50, 64)).astype(np.float32)
-    once = _round_table(table)
-    assert np.abs(once - table).mean() < 0.09
-    assert np.array_equal(_round_table(once), once)
-    assert np.array_equal(_round_table(np.zeros((3, 64), np.float32)), np.zeros((3, 64)))
 
 
 PLAIN: dict[str, Any] = {"table_bits": 32, "row_scales": (), "smoothing": 0, "loud_units": 0, "narrow": SATURATES}

@@ -120,7 +120,7 @@ def test_without_development_sets_nothing_plain_is_tried(tmp_path: Path) -> None
 
 def test_recipes_and_labels_that_cannot_be_are_refused(tmp_path: Path) -> None:
     """Unknown precisions, widths of tables, names and places are told before anything is computed."""
-    for options, reason in (({"precision": "int3"}, "precision"), ({"table_bits": 5}, "4, 8 or 32")):
+    for options, reason in (({"precision": "int3"}, "precision"), ({"table_bits": 5}, "2, 4, 8 or 32")):
         with pytest.raises(ValueError, match=reason):
             ExportRecipe(**options)
     backbone = make_backbone(tmp_path, make_network(CONFIGS["llama"]))
@@ -131,10 +131,14 @@ def test_recipes_and_labels_that_cannot_be_are_refused(tmp_path: Path) -> None:
 
 
 def test_precisions_become_more_exact() -> None:
-    """Every name of a recipe is tried as it is; by itself the order goes from 4-bit tables to 8 bits and float32."""
+    """Every name of a recipe is tried as it is; by itself the order goes on to the next wider table and float32."""
     assert [each.name for each in list_choices()] == [
         "int8, 4-bit table", "int8-smooth, 4-bit table", "int8-levelled, 4-bit table", "int8-down, 4-bit table",
         "int8-levelled, 8-bit table", "int8-down, 8-bit table", "float32, 8-bit table",
+    ]  # fmt: skip
+    assert [each.name for each in list_choices(table_bits=2)] == [
+        "int8, 2-bit table", "int8-smooth, 2-bit table", "int8-levelled, 2-bit table", "int8-down, 2-bit table",
+        "int8-levelled, 4-bit table", "int8-down, 4-bit table", "float32, 4-bit table",
     ]  # fmt: skip
     assert [each.name for each in list_choices(table_bits=32)][-1] == "float32, 32-bit table"
     for name in PRECISIONS[1:]:

@@ -44,7 +44,7 @@ def declare(verb: argparse.ArgumentParser) -> None:
     add("--precision", choices=PRECISIONS,
         help="auto (the default) tries the others in this order and takes the first by which no language loses more "
         "than --largest-loss")  # fmt: skip
-    add("--table-bits", type=int, choices=(4, 8, 32), help="of the token table; default: 4, then 8")
+    add("--table-bits", type=int, choices=(2, 4, 8, 32), help="of the token table; default: 4, then 8")
     add("--largest-loss", type=float, metavar="X", help="nDCG@10 that a language may lose; default: 0.01")
     add("--notice", type=Path, metavar="FILE", help="licences and notices of the data, for NOTICE and card")
     add("--without-weights", action="store_true",
