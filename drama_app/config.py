@@ -55,7 +55,7 @@ class Settings:
     retriever: Path | None = _option(  # noqa: RUF009 - the call makes a dataclass field
         None,
         "retriever.folder",
-        "Use this retriever in place of the one that is shipped.",
+        "The retriever of a new index, in place of the shipped one; an index that is there: drama-app model use.",
     )
     threads: int = _option(0, "retriever.threads", "Threads of the encoder; 0 uses every core that the app may use.")
     poll_seconds: float = _option(

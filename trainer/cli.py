@@ -22,7 +22,7 @@ examples:
   drama-train evaluate --retriever run/retriever --sets SETS --json figures.json
   drama-app model use run/retriever
 
-Training runs on this machine; what is read, written and learnt stays here.
+Training runs on this machine. Nothing leaves it, unless you name --llm-url (passages go to that server).
 
 """
 EXIT_CODES = "exit codes: 0 done, 2 usage or error, 130 interrupted"

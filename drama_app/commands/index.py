@@ -26,7 +26,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--ignore", action="append", metavar="PATTERN",
-        help="pass over what matches, as in a .gitignore; kept for these PATHs",
+        help="pass over what matches, as in a .gitignore; kept for these PATHs; may be repeated",
     )  # fmt: skip
     parser.add_argument("--retry", action="store_true", help="read again what failed, of these PATHs or of all folders")
     parser.add_argument(

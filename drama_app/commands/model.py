@@ -16,7 +16,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     listing = actions.add_parser("list", help="the retrievers that are there")
     listing.add_argument("--json", action="store_true", help="print a JSON list")
-    use = actions.add_parser("use", help="change the retriever; every passage is embedded again in the background")
+    use = actions.add_parser(
+        "use", help="change the retriever: every passage is embedded again, searches use the old one until then"
+    )
     use.add_argument("folder", metavar="FOLDER", nargs="?", help="a retriever folder, or 'shipped'")
     use.add_argument("--back", action="store_true", help="one step back, in place of FOLDER")
     verify = actions.add_parser("verify", help="check a retriever folder whole")

@@ -29,7 +29,7 @@ def declare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mode", choices=("fused", "meaning", "keywords"), default="fused", help="default: fused")
     parser.add_argument("-n", "--limit", type=read_count, default=10, metavar="N", help="at most N files (default 10)")
     parser.add_argument("--passages", type=read_count, metavar="N", help="passages a file (3; on a terminal 1)")
-    chosen = parser.add_argument_group("conditions")
+    chosen = parser.add_argument_group("conditions", "--in, --type and --lang may be repeated")
     chosen.add_argument("--in", dest="folders", action="append", default=[], metavar="FOLDER", help="below FOLDER")
     chosen.add_argument("--type", dest="types", action="append", default=[], metavar="TYPE", help="pdf, md, docx, ...")
     chosen.add_argument("--lang", action="append", default=[], metavar="CODE", help="en, de, zh, ...")

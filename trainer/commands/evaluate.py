@@ -19,7 +19,8 @@ def declare(verb: argparse.ArgumentParser) -> None:
     """Add the arguments."""
     verb.add_argument(
         "--retriever", default="shipped", metavar="FOLDER",
-        help="what is judged: a retriever folder, or a checkpoint (measured in fp32); default: the one that is shipped",
+        help="what is judged: a retriever folder, a run, a checkpoint or a folder of transformers (in fp32), a GGUF "
+        "embedding model; default: the one that is shipped",
     )  # fmt: skip
     verb.add_argument("--sets", type=Path, required=True, metavar="DIR", help="a test set, or a folder of them")
     verb.add_argument(
