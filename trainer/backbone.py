@@ -7,10 +7,11 @@ It runs no code out of a folder and opens no pickle. It fetches only what is nam
 import hashlib
 import logging
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from drama_app.config import expand_home, load_settings
 from drama_app.errors import RetrieverError
@@ -31,6 +32,7 @@ from trainer.checkpoint import (
     save_checkpoint,
 )
 from trainer.encoder import EncoderConfig
+from trainer.gguf_header import read_header
 from trainer.model_files import (
     CONFIG,
     describe_model,
@@ -50,6 +52,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 logger = logging.getLogger(__name__)
+
+_FORM = 2
+"""Of what is kept of a GGUF: since 2 with its rotations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,51 +120,47 @@ def _find_trained(run: Path) -> Path | None:
 
 def _load_file(path: Path, cache: Path) -> Backbone:
     with path.open("rb") as file:
-        start = file.read(4)
-    if start != b"GGUF":
-        raise RetrieverError(f"{path}: not a GGUF file; give a GGUF, a model folder, a run or a retriever folder")
-    with path.open("rb") as file:
+        if file.read(4) != b"GGUF":
+            raise RetrieverError(f"{path}: not a GGUF file; give a GGUF, a model folder, a run or a retriever folder")
+        file.seek(0)
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = cache / f"gguf-{digest[:24]}"
+    folder = cache / f"gguf-{_FORM}-{digest[:24]}"
     if not (folder / "complete.json").is_file():
         logger.info("Reading %s once; later it opens at once from %s", path, folder)
+        shutil.rmtree(cache / f"gguf-{digest[:24]}", ignore_errors=True)  # of a version that did not see rotations
         _convert_gguf(path, folder)
     return _load_checkpoint(folder)
 
 
 def _convert_gguf(path: Path, folder: Path) -> None:
     """Dequantise a GGUF through `transformers` and keep it as a checkpoint."""
-    from gguf import GGUFReader
-
-    try:
-        reader = GGUFReader(path)
-        architecture = str(reader.fields["general.architecture"].contents())
-        licence_field = reader.fields.get("general.license")
-        licence = str(licence_field.contents()) if licence_field else ""
-    except (ValueError, KeyError, IndexError, OSError) as error:
-        raise RetrieverError(f"{path}: cut short or damaged ({str(error)[:120]}); fetch it again") from error
-    del reader  # it maps the file
-    if architecture not in ("llama", "qwen3", "gemma3"):
-        raise RetrieverError(f"{path}: its architecture {architecture!r} is not supported, only llama, qwen3, gemma3")
+    header = read_header(path)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()  # type: ignore[no-untyped-call]  # drama tells how far it is
     try:
-        model = AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32, output_loading_info=True
+        )
         tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
     except (ValueError, RuntimeError, KeyError, OSError, AssertionError) as error:
         raise RetrieverError(f"{path}: cannot be read ({str(error)[:200]})") from error
+    model, found = loaded
+    if missing := sorted(name for name in found["missing_keys"] if not name.startswith("lm_head")):
+        raise RetrieverError(f"{path}: lacks {missing[0]}; it is not whole, fetch it again")
     stated = model.config.to_dict()
     config = translate_config(stated)
+    assert isinstance(config, EncoderConfig)
+    config = replace(config, rope_scaling=header.config.rope_scaling)
     # transformers ties what a GGUF has no output matrix for, whatever its config says.
     tensors = translate_weights(config, model.state_dict())
     network = fill_network(config, {name: tensor.clone() for name, tensor in tensors.items()}, str(path))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / TOKENIZER).write_text(tokenizer.backend_tokenizer.to_str(), encoding="utf-8")
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    origin = describe_model(stated | {"pad_token_id": pad}, path.stem, licence, config)
+    origin = describe_model(stated | {"pad_token_id": pad}, path.stem, header.licence, config)
     save_checkpoint(folder, network, tokenizer=folder / TOKENIZER, origin=origin)
 
 

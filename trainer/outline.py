@@ -5,17 +5,14 @@ It reads headers, not weights, wherever the header tells.
 
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from drama_app.config import expand_home
 from drama_app.errors import RetrieverError, UsageError
 from drama_app.retriever import DESCRIPTION
+from trainer.gguf_header import read_header
 from trainer.network import NetworkConfig
 from trainer.recipe import Recipe
-
-_FAMILIES = ("llama", "qwen3", "gemma3")
 
 
 def read_outline(source: str, *, weights: Path | None = None) -> NetworkConfig:
@@ -26,7 +23,7 @@ def read_outline(source: str, *, weights: Path | None = None) -> NetworkConfig:
     """
     path = expand_home(source)
     if path.is_file():
-        return _read_gguf(path)
+        return read_header(path).config
     if not path.is_dir():
         # A path that is mistyped looks like a name on the hub; its folder is there, or its ending tells.
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", source) or path.parent.is_dir() or path.suffix == ".gguf":
@@ -59,42 +56,6 @@ def _fetch_config(name: str) -> Path:
         raise RetrieverError(
             f"{name}: no such folder here, and it could not be fetched ({str(error)[:200]})"
         ) from error
-
-
-def _read_gguf(path: Path) -> NetworkConfig:
-    from gguf import GGUFReader
-
-    with path.open("rb") as stream:
-        if stream.read(4) != b"GGUF":
-            raise RetrieverError(f"{path}: not a GGUF file; give a GGUF, a model folder, a run or a retriever folder")
-    try:
-        fields = GGUFReader(path).fields
-        architecture = str(fields["general.architecture"].contents())
-        if architecture not in _FAMILIES:
-            raise RetrieverError(
-                f"{path}: its architecture {architecture!r} is not supported as a backbone, only "
-                f"{', '.join(_FAMILIES)}; name another one with --backbone (a language model may still write queries)"
-            )
-        return _make_config(fields, architecture)
-    except (ValueError, KeyError, IndexError, TypeError, OSError) as error:
-        raise RetrieverError(f"{path}: cut short or damaged ({str(error)[:120]}); fetch it again") from error
-
-
-def _make_config(fields: Mapping[str, Any], architecture: str) -> NetworkConfig:
-    from trainer.encoder import EncoderConfig
-
-    def read(key: str, default: int = 0) -> int:
-        field = fields.get(f"{architecture}.{key}")
-        return int(field.contents()) if field else default
-
-    heads, hidden = read("attention.head_count", 1), read("embedding_length")
-    return EncoderConfig(
-        family=architecture,  # type: ignore[arg-type]  # one of the three
-        vocab_size=len(fields["tokenizer.ggml.tokens"].data), hidden_size=hidden, layers=read("block_count"),
-        heads=heads, kv_heads=read("attention.head_count_kv", heads),
-        head_dim=read("attention.key_length", hidden // heads), ffn_size=read("feed_forward_length"),
-        max_tokens=read("context_length", 2048),
-    )  # fmt: skip
 
 
 def check_shape(config: NetworkConfig, recipe: Recipe) -> None:

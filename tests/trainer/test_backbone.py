@@ -1,7 +1,9 @@
 """Networks come from GGUFs, model folders, runs and retriever folders, or are refused with the reason."""
 
+import hashlib
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from drama_app.errors import RetrieverError  # noqa: E402
 from tests.tiny_retriever import make_tiny_retriever  # noqa: E402
 from trainer.backbone import load_backbone  # noqa: E402
 from trainer.checkpoint import place_step, save_checkpoint  # noqa: E402
-from trainer.encoder import Encoder  # noqa: E402
+from trainer.encoder import Encoder, EncoderConfig, RopeScaling, make_rotation  # noqa: E402
+from trainer.outline import read_outline  # noqa: E402
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 300,
@@ -136,10 +139,18 @@ def test_an_embedders_own_description_counts(tmp_path: Path) -> None:
         load_backbone(folder)
 
 
-def write_gguf(path: Path, family: str = "llama") -> None:
+def write_gguf(
+    path: Path,
+    family: str = "llama",
+    *,
+    factors: Any = None,
+    linear: float = 1.0,
+    parts: int = 1,
+    left_out: str = "",
+) -> None:
     """A tiny network of a family with a byte-level tokenizer, in float32."""
     import numpy as np
-    from gguf import GGUFWriter
+    from gguf import GGUFWriter, RopeScalingType
     from tokenizers.pre_tokenizers import ByteLevel
 
     chooser = np.random.default_rng(0)
@@ -159,6 +170,11 @@ def write_gguf(path: Path, family: str = "llama") -> None:
     if family == "gemma3":
         writer.add_sliding_window(5)
     writer.add_rope_freq_base(10000.0)
+    if linear != 1:
+        writer.add_rope_scaling_type(RopeScalingType.LINEAR)
+        writer.add_rope_scaling_factor(linear)
+    if parts > 1:
+        writer.add_uint16("split.count", parts)
     writer.add_layer_norm_rms_eps(1e-5)
     writer.add_vocab_size(260)
     tokens = ["<s>", "</s>", *sorted(ByteLevel.alphabet()), "he", "an"]
@@ -181,7 +197,11 @@ def write_gguf(path: Path, family: str = "llama") -> None:
         shapes |= {"post_attention_norm": (32,), "post_ffw_norm": (32,)}
     named = {f"blk.{layer}.{name}.weight": shape for layer in range(2) for name, shape in shapes.items()}
     named |= {"token_embd.weight": (260, 32), "output_norm.weight": (32,)}
+    if factors is not None:
+        writer.add_tensor("rope_freqs.weight", factors)
     for name, shape in named.items():
+        if name == left_out:
+            continue
         writer.add_tensor(name, (0.3 * chooser.standard_normal(shape)).astype(np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -207,6 +227,49 @@ def test_gguf_files(family: str, tmp_path: Path) -> None:
     assert (kept / "model.safetensors").stat().st_mtime_ns == before
     assert again.origin == backbone.origin
     assert json.loads(backbone.tokenizer.read_text())["model"]["type"] == "BPE"
+
+
+def test_rotations_of_a_gguf_are_stretched_as_it_says(tmp_path: Path) -> None:
+    """Llama 3's factors and a linear scaling reach the network, of which transformers reads neither; a network kept
+    by a version that did not see them is made anew."""
+    plain = EncoderConfig(
+        family="llama", vocab_size=9, hidden_size=32, layers=1, heads=4, kv_heads=2, head_dim=8, ffn_size=8,
+        rope_theta=10000.0,
+    )  # fmt: skip
+
+    def turn(scaling: RopeScaling | None) -> Any:
+        rotation = make_rotation(replace(plain, rope_scaling=scaling), 2, torch.device("cpu"), sliding=False)
+        return torch.atan2(rotation[1, 1, :4].double(), rotation[0, 1, :4].double())
+
+    for positions in (1500, 48):  # of which one frequency lies between those that are kept and stretched, and none
+        wanted = RopeScaling(kind="llama3", factor=32.0, original_positions=positions)
+        path = tmp_path / f"{positions}.gguf"
+        write_gguf(path, factors=(turn(None) / turn(wanted)).float().numpy())
+        found = load_backbone(path, cache=tmp_path / "cache").config
+        assert isinstance(found, EncoderConfig)
+        assert found.rope_scaling is not None
+        torch.testing.assert_close(turn(found.rope_scaling), turn(wanted), rtol=1e-4, atol=0)
+        assert read_outline(str(path)).rope_scaling == found.rope_scaling  # type: ignore[union-attr]
+    write_gguf(tmp_path / "g.gguf", "gemma3", linear=8.0)
+    old = tmp_path / "cache" / f"gguf-{hashlib.sha256((tmp_path / 'g.gguf').read_bytes()).hexdigest()[:24]}"
+    old.mkdir()
+    found = load_backbone(tmp_path / "g.gguf", cache=tmp_path / "cache").config
+    assert isinstance(found, EncoderConfig)
+    assert found.rope_scaling == RopeScaling(kind="linear", factor=8.0)
+    assert not old.exists()
+
+
+def test_ggufs_that_are_not_whole_are_refused(tmp_path: Path) -> None:
+    """A part of a split file, missing weights and rotations of another kind are told at once, by the file's name."""
+    write_gguf(tmp_path / "part.gguf", parts=2)
+    write_gguf(tmp_path / "other.gguf", factors=torch.tensor([1.0, 3.0, 2.0, 4.0]).numpy())
+    for name, reason in (("part", "one part of several.*--merge"), ("other", "other.gguf: its rotary factors")):
+        for read in (read_outline, lambda source: load_backbone(source, cache=tmp_path / "cache")):
+            with pytest.raises(RetrieverError, match=reason):
+                read(str(tmp_path / f"{name}.gguf"))
+    write_gguf(tmp_path / "holes.gguf", left_out="blk.1.ffn_up.weight")
+    with pytest.raises(RetrieverError, match=r"lacks model\.layers\.1\.mlp\.up_proj\.weight"):
+        load_backbone(tmp_path / "holes.gguf", cache=tmp_path / "cache")
 
 
 @pytest.mark.parametrize(("name", "layers", "least"), [("retriever", 12, 0.99), ("e5-mini-half", 6, 0.6)])
