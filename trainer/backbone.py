@@ -25,6 +25,7 @@ from trainer.checkpoint import (
     Origin,
     fill_network,
     find_latest,
+    find_table,
     is_checkpoint,
     load_network,
     open_checkpoint,
@@ -166,7 +167,11 @@ def _convert_gguf(path: Path, folder: Path) -> None:
 
 def _load_checkpoint(folder: Path) -> Backbone:
     checkpoint = open_checkpoint(folder)
-    return Backbone(network=load_network(checkpoint), tokenizer=checkpoint.tokenizer, origin=checkpoint.origin)
+    return Backbone(
+        network=load_network(checkpoint, table=find_table(folder)),
+        tokenizer=checkpoint.tokenizer,
+        origin=checkpoint.origin,
+    )
 
 
 def _load_folder(folder: Path, cache: Path, *, name: str) -> Backbone:

@@ -33,6 +33,8 @@ WEIGHTS, TOKENIZER, META, STATE, MARKER = (
     "complete.json",
 )
 TABLE = "embed_tokens.weight"
+TOKENS = "tokens.safetensors"
+"""Beside a run's steps: what a table that was taught before the first of them has become."""
 """The token table: half of a multilingual model and the part that a run may leave as it was."""
 _STEP = "step-{:07d}"
 
@@ -169,6 +171,22 @@ def load_network(checkpoint: Checkpoint, *, table: "Tensor | None" = None) -> Ne
     if TABLE not in tensors:
         raise RetrieverError(f"{checkpoint.folder / WEIGHTS}: written without its token table, and none was given")
     return fill_network(checkpoint.config, tensors, str(checkpoint.folder))
+
+
+def find_table(step: Path) -> "Tensor | None":
+    """The token table of a run's step, None if it holds one itself.
+
+    A table that does not train is not written with every step: it is the one that was taught, or the backbone's.
+    """
+    from safetensors import safe_open
+
+    with safe_open(step / WEIGHTS, framework="pt") as file:
+        if TABLE in file.keys():  # noqa: SIM118  # no mapping
+            return None
+    for path in (step.parent / TOKENS, step.parent.parent / "backbone" / WEIGHTS):
+        if path.is_file() and (found := read_tensors(path).get(TABLE)) is not None:
+            return found
+    return None
 
 
 def load_state(checkpoint: Checkpoint) -> dict[str, Any] | None:

@@ -80,10 +80,11 @@ def _start_network(
     """The backbone as an encoder, with what the recipe starts it from, and the data that are left for the steps."""
     from accelerate import PartialState
 
+    from trainer.checkpoint import TOKENS
     from trainer.train.data import divide_groups
     from trainer.train.head import HEAD, add_head
     from trainer.train.run import refuse_other
-    from trainer.train.tokens import TOKENS, teach_tokens
+    from trainer.train.tokens import teach_tokens
 
     refuse_other(run.training, recipe)  # else what it started from would be made anew first, and lost
     bits = run.recipe.export.table_bits if recipe.freeze_tokens else 32
@@ -118,8 +119,8 @@ def _open_whole(run: RunFolder) -> "WholeNetwork | None":
 
 def _find_start(run: RunFolder) -> Figures:
     """How near the teacher the network stood before the first step, where something was fitted for that."""
+    from trainer.checkpoint import TOKENS
     from trainer.train.head import HEAD, read_cosine
-    from trainer.train.tokens import TOKENS
 
     path = run.training / (TOKENS if run.recipe.train.token_passes else HEAD)
     cosine = read_cosine(path) if path.is_file() else None

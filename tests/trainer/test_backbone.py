@@ -116,6 +116,24 @@ def test_earlier_runs(tmp_path: Path) -> None:
         assert load_backbone(tmp_path / "r").tokenizer.parent == place
 
 
+@pytest.mark.parametrize("taught", [True, False])
+def test_a_step_without_its_table_takes_the_one_it_trained_on(taught: bool, tmp_path: Path) -> None:
+    """A run that was stopped is opened by its last step, with the table that was taught, else the backbone's."""
+    make_folder(tmp_path / "m")
+    first = load_backbone(tmp_path / "m")
+    keep: dict[str, Any] = {"tokenizer": first.tokenizer, "origin": first.origin}
+    save_checkpoint(tmp_path / "run" / "backbone", first.network, **keep)
+    expected = first.network.embed_tokens.weight.detach().clone()
+    step = place_step(tmp_path / "run" / "train", 4)
+    save_checkpoint(step, first.network, step=4, with_table=False, **keep)
+    if taught:
+        expected = expected + 1
+        save_file({"embed_tokens.weight": expected}, tmp_path / "run" / "train" / "tokens.safetensors")
+    found = load_backbone(tmp_path / "run")
+    assert found.tokenizer.parent == step
+    torch.testing.assert_close(found.network.embed_tokens.weight, expected, atol=0, rtol=0)
+
+
 def test_an_embedders_own_description_counts(tmp_path: Path) -> None:
     """Its prompts become prefixes, its licence comes along, and another pooling than the mean is refused."""
     folder = tmp_path / "home-of-e5-fans" / "bge-like"

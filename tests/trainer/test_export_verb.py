@@ -14,7 +14,7 @@ from drama_app.retriever import open_retriever_folder  # noqa: E402
 from tests.tiny_retriever import WORDS  # noqa: E402
 from tests.trainer.test_export import CONFIGS, make_backbone, make_network  # noqa: E402
 from trainer.backbone import Backbone, load_backbone  # noqa: E402
-from trainer.checkpoint import save_checkpoint  # noqa: E402
+from trainer.checkpoint import place_step, save_checkpoint  # noqa: E402
 from trainer.commands import export  # noqa: E402
 from trainer.export import Label, export_retriever  # noqa: E402
 from trainer.onnx_graph import FULL_PRECISION  # noqa: E402
@@ -60,6 +60,7 @@ def test_a_run_is_exported_with_its_own_sets_and_recipe(tmp_path: Path, capsys: 
     output = capsys.readouterr()
     assert output.out == f"{tmp_path / 'r'}\n"
     assert "nDCG@10" in output.err
+    assert "nothing is trained yet" in output.err
     retriever = open_retriever_folder(tmp_path / "r")
     assert (retriever.name, retriever.version, retriever.dims, retriever.default_dim) == ("my-run", "1", (48, 16), 16)
     gate = json.loads((tmp_path / "r" / "metrics.json").read_text())["gate"]
@@ -98,6 +99,21 @@ def test_a_retriever_is_exported_again_as_itself(tmp_path: Path) -> None:
         run(tmp_path / "a", "--out", tmp_path / "c")
     run(tmp_path / "a", "--out", tmp_path / "c", "--weights", tmp_path / "body.safetensors", "--widths", "64")
     assert open_retriever_folder(tmp_path / "c").dims == (64,)
+
+
+def test_a_stopped_run_gives_its_last_step(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a run has learnt so far is exported, not what it started from, and how to end it is told."""
+    backbone = make_backbone(tmp_path, make_network(CONFIGS["xlm-r with head"]))
+    own = RunFolder.begin(tmp_path / "run", Recipe(), Inputs())
+    save(backbone, own.backbone)
+    with torch.no_grad():
+        backbone.network.head.bias.add_(5.0)  # type: ignore[union-attr]
+    step = place_step(own.training, 1800)
+    save_checkpoint(step, backbone.network, tokenizer=backbone.tokenizer, origin=backbone.origin, step=1800)
+    run(own.path, "--out", tmp_path / "r", "--precision", "float32", "--table-bits", "32")
+    assert "stopped at step 1,800; to end it: drama-train --out" in capsys.readouterr().err
+    bias = load_backbone(tmp_path / "r").network.head.bias  # type: ignore[union-attr]
+    torch.testing.assert_close(bias, backbone.network.head.bias, atol=0.01, rtol=0)  # type: ignore[union-attr]
 
 
 def test_a_language_model_is_made_to_look_both_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

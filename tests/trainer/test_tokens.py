@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from drama_app.errors import UsageError  # noqa: E402
 from tests.trainer.tiny_training import RECIPE, TOPICS, WORDS, load_world, make_network  # noqa: E402
 from trainer.augment.filters import measure_width  # noqa: E402
-from trainer.checkpoint import Origin, place_step, save_checkpoint  # noqa: E402
+from trainer.checkpoint import TOKENS, Origin, place_step, save_checkpoint  # noqa: E402
 from trainer.encoder import EncoderConfig  # noqa: E402
 from trainer.network import build_network, change_network  # noqa: E402
 from trainer.outline import check_shape  # noqa: E402
@@ -23,7 +23,7 @@ from trainer.train.clauses import LEAST, MOST, cut_clauses, draw_clauses  # noqa
 from trainer.train.data import TeacherVectors, divide_groups  # noqa: E402
 from trainer.train.head import read_cosine  # noqa: E402
 from trainer.train.taught_rows import teach_rows  # noqa: E402
-from trainer.train.tokens import TOKENS, name_tokens, place_rows, pool_tokens, settle_layers, teach_tokens  # noqa: E402
+from trainer.train.tokens import name_tokens, place_rows, pool_tokens, settle_layers, teach_tokens  # noqa: E402
 
 TAUGHT = replace(RECIPE, head=12, widths=(12, 6), embedding_weight=1.0, token_passes=2, token_rate=0.02)
 VOCABULARY, WIDTH = 2 + TOPICS * WORDS, 24

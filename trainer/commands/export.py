@@ -113,13 +113,18 @@ def _open_run(source: str) -> "RunFolder | None":
 
 def _find_network(source: str, own: "RunFolder | None") -> str:
     """Where the network of a source is."""
-    from trainer.checkpoint import is_checkpoint
+    from trainer.checkpoint import FINAL, find_latest, is_checkpoint
 
     if own is None:
         return source
-    for folder in (own.training / "final", own.backbone):
-        if is_checkpoint(folder):
-            return str(folder)
+    if is_checkpoint(own.training / FINAL):
+        return str(own.training / FINAL)
+    if latest := find_latest(own.training):
+        say(f"the training was stopped at step {latest.step:,}; to end it: drama-train --out {own.path} --resume")
+        return str(latest.folder)
+    if is_checkpoint(own.backbone):
+        say("nothing is trained yet; this is what the steps would start from")
+        return str(own.backbone)
     raise UsageError(f"{own.path}: this run has no network yet; go on with it: drama-train --out {own.path} --resume")
 
 

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 
     Rows = Sequence[NDArray[np.int32]]
 
-TOKENS = "tokens.safetensors"
-
 _FORM, _FORM_OF_CLAUSES = 2, 3
 """Of how rows are taught; what was kept by another is taught anew, or refused if steps were taken on it."""
 _MEASURED = 3000
