@@ -218,6 +218,7 @@ class EvaluateRecipe:
     limit_queries: int = 0
     """Queries a set that is measured; 0 is all."""
     widths: tuple[int, ...] = ()
+    """Beside the default one; empty is all that the retriever offers."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -78,8 +78,9 @@ def augment(run: RunFolder, report: Report) -> Figures:
     tallies: dict[str, Tally] = {}
     if "crop" in recipe.kinds and recipe.crops:
         tallies["crop"] = crop_passages(run.passages, run.crops, recipe, seed=seed, report=report)
-    written = recipe.queries and set(recipe.kinds) - {"crop"} and _finds_prompts(run, read_query_prompts(), report)
-    invents = recipe.triplets and _finds_prompts(run, read_triplet_prompts(), report)
+    asks = recipe.queries and set(recipe.kinds) - {"crop"}
+    written = asks and _finds_prompts(run, read_query_prompts())
+    invents = recipe.triplets and _finds_prompts(run, read_triplet_prompts())
     generator = open_llm(run) if written or invents or recipe.reranked else None
     try:
         if generator and written:
@@ -108,6 +109,9 @@ def augment(run: RunFolder, report: Report) -> Figures:
             generator.close()
     if generator:
         figures["written_by"] = f"{generator.name}, licence {generator.licence or 'not stated'}"
+    if asks and not written:
+        spoken = ", ".join(sorted(run.done["corpus"]["languages"]))
+        figures["note"] = f"no queries were generated, since there are no prompts for {spoken}"
     return figures | {"tallies": {kind: tally.as_row() for kind, tally in tallies.items()}}
 
 
@@ -176,10 +180,11 @@ def export(run: RunFolder, report: Report) -> Figures:
 def evaluate(run: RunFolder, report: Report) -> Figures:
     """After and before, on the development sets and on test sets if there are any."""
     from trainer.compare import evaluate_contestants, evaluation_json
-    from trainer.contestants import SHIPPED, open_contestant
+    from trainer.contestants import SHIPPED, keep_widths, open_contestant
 
-    widths = run.recipe.evaluate.widths
-    contestants = [open_contestant(run.retriever, widths=widths), open_contestant(run.inputs.retriever or SHIPPED)]
+    own = open_contestant(run.retriever, widths=run.recipe.evaluate.widths or None)
+    present = open_contestant(run.inputs.retriever or SHIPPED, widths=None)
+    contestants = [own, keep_widths(present, own.widths)]
     found: Figures = {}
     tests = Path(run.inputs.sets) if run.inputs.sets else None
     for name, folder in (("development", run.development), ("tests", tests)):
@@ -202,15 +207,12 @@ def report(run: RunFolder, report: Report) -> Figures:
     return {"missing": missing}
 
 
-def _finds_prompts(run: RunFolder, prompts: dict[str, Any], report: Report) -> bool:
+def _finds_prompts(run: RunFolder, prompts: dict[str, Any]) -> bool:
     """Whether any text is in a language that there are prompts for; a corpus without trains on what else it has."""
     from trainer.augment.prompts import match_language
 
     spoken = run.done.get("corpus", {}).get("languages", {})
-    if not spoken or any(match_language(each, prompts) for each in spoken):
-        return True
-    report(f"no queries are generated: there are no prompts for {', '.join(sorted(spoken))}")
-    return False
+    return not spoken or any(match_language(each, prompts) for each in spoken)
 
 
 def _find_source(name: str, folder: Path, report: Report) -> Path:

@@ -159,6 +159,8 @@ class _Server(BaseHTTPRequestHandler):
             return self._send(503, {"error": "busy"})
         if chats and not state["chats"]:
             return self._send(400, {"error": "no chat template"})
+        if "chat_template_kwargs" in asked and state.get("strict"):
+            return self._send(400, {"error": "unknown field chat_template_kwargs"})
         if asked.get("seed") == state.get("too_long", -1):
             return self._send(400, {"error": "longer than the context"})
         if state.get("refuses"):
@@ -233,6 +235,19 @@ def test_an_endpoint_without_a_template_completes(server):
 
     assert texts == ["about Q: text number 0", "about Q: text number 1"]
     assert server.state["asked"][-1][1]["stop"] == ["\n"]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_endpoint_asks_for_no_thoughts(strict, server):
+    """A chat model is told not to think, since its few tokens are for the query; a server that knows no such option
+    is asked without it."""
+    server.state["strict"] = strict
+    endpoint = open_endpoint(server.url)
+    assert endpoint.write(PROMPTS[:1], Sampling(), seeds=[0]) == ["about text number 0"]
+    endpoint.close()
+    path, asked, _ = server.state["asked"][-1]
+    assert path.endswith("/chat/completions")
+    assert asked.get("chat_template_kwargs") == (None if strict else {"enable_thinking": False})
 
 
 def test_an_endpoint_is_tried_again(server):

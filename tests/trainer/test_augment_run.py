@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from drama_app.embed import open_retriever
-from drama_app.errors import UsageError
+from drama_app.errors import TrainingError, UsageError
 from tests.trainer.scripted_generator import ScriptedGenerator
+from trainer import stages
 from trainer.augment.ledger import KEPT, Outcome, format_time, run_blocks
+from trainer.augment.llm import Usage
 from trainer.augment.run import (
     choose_passages,
     crop_passages,
@@ -23,8 +25,9 @@ from trainer.augment.run import (
     write_queries,
 )
 from trainer.augment.triplets import read_near_misses
-from trainer.recipe import AugmentRecipe
+from trainer.recipe import AugmentRecipe, Recipe
 from trainer.records import Passage, Query, RecordWriter, TrainingGroup, read_records, text_id
+from trainer.run_folder import Inputs, RunFolder
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECIPE = AugmentRecipe(kinds=("question", "keywords"), queries=60, crops=50)
@@ -146,6 +149,21 @@ def test_a_log_ahead_of_its_records_is_cut_back(tmp_path):
     assert [query.id for query in read_records(out, Query)] == [f"{n}{name}" for n in range(8) for name in "ab"]
     assert tally.notes["blocks"] == 8
     assert run_blocks(range(8), make, out, key="other").kept == 16
+
+
+def test_a_model_that_writes_nothing_of_use_is_not_asked_all_night(tmp_path):
+    """After 400 of which none is kept a run ends with the reasons; texts that need no model go on."""
+
+    def make(block, notes):
+        for number in range(50):
+            query = Query(id=f"{block}-{number}", text="", passage="p", kind="question", language="en")
+            yield Outcome(query, "nothing written" if number else "too short")
+
+    with pytest.raises(
+        TrainingError, match=r"of 400 .* none can be used \(nothing written 392, too short 8\); name another"
+    ):
+        run_blocks(range(20), make, tmp_path / "q.jsonl", key="k", usage=Usage())
+    assert run_blocks(range(20), make, tmp_path / "crops.jsonl", key="k").asked == 1000
 
 
 def test_a_run_killed_before_its_report_makes_nothing_again(tmp_path):
@@ -272,6 +290,19 @@ def test_passages_are_chosen_fairly_and_the_same_each_time(passages):
     assert set(choose_passages(passages, 20, languages=("de",), seed=1)) == {"de"}
     with pytest.raises(UsageError, match="no passage"):
         choose_passages(passages, 20, languages=("fr",), seed=1)
+
+
+def test_a_language_without_prompts_is_told(tmp_path):
+    """Where nothing is in a language that there are prompts for, the stage says so in its figures and needs no LLM."""
+    recipe = Recipe(augment=AugmentRecipe(kinds=("crop", "question"), queries=50, crops=100))
+    run = RunFolder.begin(tmp_path / "run", recipe, Inputs())
+    text = "მდინარე მთიდან თოვლს ჩამოიტანს. პურს ფქვილი და დრო სჭირდება. ფუტკარი ცეკვავს და გზას აჩვენებს."
+    run.passages.parent.mkdir(parents=True, exist_ok=True)
+    with RecordWriter(run.passages) as writer:
+        for number in range(30):
+            writer.write(Passage(id=f"p{number}", text=f"{text} {number}", language="ka", document=f"d{number}"))
+    run.finish("corpus", 1.0, {"languages": {"ka": 30}})
+    assert "no prompts for ka" in stages.augment(run, lambda text: None)["note"]
 
 
 def test_recipes_without_a_style_are_refused(passages, tmp_path):

@@ -114,7 +114,8 @@ def test_every_stage_leaves_its_files_and_figures(finished):
     assert run.done["mine"]["kinds"].keys() == {"written", "crop", "question"}
     assert run.done["augment"]["held_out_queries"] > 5
     assert -1 <= run.done["train"]["cosine_at_start"] <= 1  # token rows were taught
-    assert json.loads(run.evaluation.read_text(encoding="utf-8"))
+    measured = json.loads(run.evaluation.read_text(encoding="utf-8"))["development"]["means"]
+    assert {row["width"] for row in measured} >= {24, 16}
     assert "<html" in run.report.read_text(encoding="utf-8")
     assert open_retriever_folder(run.retriever).dims == (24, 16)
     assert "It was trained on outputs of " in (run.retriever / "NOTICE").read_text(encoding="utf-8")

@@ -32,6 +32,8 @@ _NO_CHAT = frozenset({400, 404, 405, 422, 500, 501})
 _TOO_LONG = frozenset({400, 413, 422})
 """What servers answer to a prompt that their context cannot hold."""
 
+_TRIAL = Prompt(instruction="Say yes.", shots=(), ask="yes", labels=("Q", "A"))
+
 log = logging.getLogger(__name__)
 
 
@@ -86,6 +88,8 @@ class Endpoint:
         self._concurrency = concurrency
         self._workers = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
         self._chats = True
+        # vLLM and llama.cpp's server: a model that thinks first would spend its few tokens on that.
+        self._options: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}}
         self._usage, self._counting, self._stopped = Usage(), Lock(), Event()
         # Elsewhere the key would come along, and a prompt holds the user's texts.
         self._opener = urllib.request.build_opener(_RefuseRedirects)
@@ -126,17 +130,16 @@ class Endpoint:
             if not listed or not isinstance(listed[0], dict):
                 raise UsageError(f"{self._url}: lists no model; name one")
             self._model = str(listed[0].get("id"))
-        prompt = Prompt(instruction="Say yes.", shots=(), ask="yes", labels=("Q", "A"))
-        try:
-            self._ask(prompt, Sampling(most_tokens=4), 0)
-        except _RefusedError as refusal:
-            if refusal.code not in _NO_CHAT:
-                raise UsageError(f"{self._url}: refuses to write ({refusal})") from refusal
-            self._chats = False
+        for chats, options in ((True, self._options), (True, {}), (False, {})):
+            self._chats, self._options = chats, options
             try:
-                self._ask(prompt, Sampling(most_tokens=4), 0)
-            except _RefusedError as second:
-                raise UsageError(f"{self._url}: '{self._model}' neither chats nor completes ({second})") from second
+                self._ask(_TRIAL, Sampling(most_tokens=4), 0)
+                return
+            except _RefusedError as refusal:
+                if refusal.code not in _NO_CHAT:
+                    raise UsageError(f"{self._url}: refuses to write ({refusal})") from refusal
+                said = refusal
+        raise UsageError(f"{self._url}: '{self._model}' neither chats nor completes ({said})") from said
 
     def write(self, prompts: Sequence[Prompt], sampling: Sampling, *, seeds: Sequence[int]) -> list[str]:
         """One text for each prompt, in their order.
@@ -184,7 +187,7 @@ class Endpoint:
         }  # fmt: skip
         if self._chats:
             # No stop: a chat may begin with thoughts and empty lines, which are cut off here.
-            answer = self._try("/chat/completions", content | {"messages": prompt.as_messages()})
+            answer = self._try("/chat/completions", content | self._options | {"messages": prompt.as_messages()})
         else:
             answer = self._try("/completions", content | {"prompt": prompt.as_text(), "stop": [*sampling.stop]})
         self._count(answer.get("usage"))

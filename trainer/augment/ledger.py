@@ -13,13 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from drama_app.errors import UsageError
+from drama_app.errors import TrainingError, UsageError
 from trainer.augment.llm import Usage
 from trainer.records import Query, RecordWriter, TrainingGroup, read_partial, text_id
 
 KEPT = "kept"
 _REPORT, _LOG = ".report.json", ".log.jsonl"
 _TWICE = "the same query once more"
+_HOPELESS = 400
+"""Records made by an LLM of which not one was kept, after which it is not asked further: of the worst pair of model and
+language that was measured 12 of 100 were kept."""
 
 Block = TypeVar("Block")
 
@@ -84,6 +87,9 @@ def run_blocks(
         most: Records to keep; 0 keeps all.
         usage: A generator's, whose growth is counted.
         report: Called with a sentence after each block.
+
+    Raises:
+        TrainingError: Nothing that an LLM wrote can be used, after some hundred.
     """
     finished, log = (out.with_name(out.name + ending) for ending in (_REPORT, _LOG))
     if (tally := read_finished(out, key)) is not None:
@@ -104,11 +110,22 @@ def run_blocks(
             lines.write(json.dumps(part.as_row(), ensure_ascii=False) + "\n")
             lines.flush()
             tally.add_row(part.as_row())
+            if usage and tally.asked >= _HOPELESS and not tally.kept:
+                raise TrainingError(_tell_hopeless(tally))
             if report:
                 report(clock.describe(number))
     _write_report(finished, key, tally)
     log.unlink()
     return tally
+
+
+def _tell_hopeless(tally: Tally) -> str:
+    reasons = sum(tally.counts.values(), Counter[str]())
+    told = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(3))
+    return (
+        f"of {tally.asked:,} that the language model wrote none can be used ({told}); name another model (--local-llm, "
+        "--llm-url), or go without (--no-llm)"
+    )
 
 
 def _write_report(path: Path, key: str, tally: Tally) -> None:

@@ -136,6 +136,8 @@ def run_stage(folder: RunFolder, name: str) -> None:
     folder.finish(name, seconds, figures)
     told = ", ".join(f"{key} {value:,}" for key, value in figures.items() if isinstance(value, int | float))
     say(f"{name}: done in {seconds:,.0f} s" + (f"; {told}" if told else ""))
+    if note := figures.get("note"):
+        say(f"{name}: {note}")
 
 
 @contextmanager
