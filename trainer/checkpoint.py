@@ -280,11 +280,25 @@ def fill_network(config: NetworkConfig, tensors: Mapping[str, "Tensor"], where: 
 
 def _write_weights(folder: Path, network: Network, *, half: bool, with_table: bool) -> None:
     import torch
-    from safetensors.torch import save_file
 
     kind = torch.float16 if half else torch.float32
     kept = {name: tensor for name, tensor in network.state_dict().items() if with_table or name != TABLE}
-    save_file({name: each.detach().to("cpu", kind).contiguous() for name, each in kept.items()}, folder / WEIGHTS)
+    write_tensors({name: each.detach().to("cpu", kind).contiguous() for name, each in kept.items()}, folder / WEIGHTS)
+
+
+def write_tensors(tensors: "Mapping[str, Tensor]", path: Path, *, metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: It could not be written, for want of room as a rule; the library has an error of its own for that.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    try:
+        save_file(dict(tensors), path, metadata=metadata)
+    except SafetensorError as error:
+        raise OSError(f"{path}: {error}") from error
 
 
 def _write_state(folder: Path, state: Mapping[str, Any] | None) -> None:
@@ -292,7 +306,10 @@ def _write_state(folder: Path, state: Mapping[str, Any] | None) -> None:
 
     (folder / STATE).unlink(missing_ok=True)
     if state is not None:
-        torch.save(dict(state), folder / STATE)
+        try:
+            torch.save(dict(state), folder / STATE)
+        except RuntimeError as error:  # torch's word for a disk that is full
+            raise OSError(f"{folder / STATE}: could not be written, is the disk full? ({str(error)[:120]})") from error
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from drama_app.errors import UsageError
 from drama_app.retriever import DESCRIPTION, MODEL, SCHEMA, TOKENIZER
 from trainer.backbone import Backbone
 from trainer.card import write_card
-from trainer.checkpoint import TABLE, WEIGHTS
+from trainer.checkpoint import TABLE, WEIGHTS, write_tensors
 from trainer.model_files import CONFIG
 from trainer.network import describe_config
 from trainer.onnx_graph import Precision
@@ -134,11 +134,9 @@ def write_model(
 
 def write_weights(backbone: Backbone, folder: Path) -> None:
     """The body in float16; the token table is the graph's."""
-    from safetensors.torch import save_file
-
     state = backbone.network.state_dict()
     body = {name: tensor.detach().cpu().half().contiguous() for name, tensor in state.items() if name != TABLE}
-    save_file(body, folder / WEIGHTS)
+    write_tensors(body, folder / WEIGHTS)
     (folder / WEIGHTS).chmod(0o644)  # safetensors gives its files to the user alone
     described = json.dumps(describe_config(backbone.config), indent=1)
     (folder / CONFIG).write_text(described, encoding="utf-8")

@@ -136,3 +136,19 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
     other = Checkpoint(folder=checkpoint.folder, config=config, origin=ORIGIN, step=0)
     with pytest.raises(RetrieverError, match="do not fit"):
         load_network(other)
+
+
+@pytest.mark.parametrize("what", ["weights", "state"])
+def test_a_full_disk_is_told_as_one(what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no room left the error is one of the system's, though both libraries have their own."""
+    import safetensors.torch
+    from safetensors import SafetensorError
+
+    def refuse(*_: object, **__: object) -> None:
+        raise SafetensorError("No space left on device") if what == "weights" else RuntimeError("unexpected pos 576")
+
+    monkeypatch.setattr(*((safetensors.torch, "save_file") if what == "weights" else (torch, "save")), refuse)
+    with pytest.raises(OSError, match=r"No space left|is the disk full\?"):
+        save(tmp_path / "a", state={"rate": 0.5})
+    with pytest.raises(RetrieverError, match="was not finished"):
+        open_checkpoint(tmp_path / "a")

@@ -14,12 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 
 from drama_app.errors import UsageError
-from trainer.checkpoint import read_tensors
+from trainer.checkpoint import read_tensors, write_tensors
 from trainer.network import Network, change_network
 from trainer.recipe import TrainRecipe
 from trainer.records import make_key
@@ -101,7 +100,7 @@ def save_start(tensors: Mapping[str, Tensor], path: Path, *, key: str, cosine: f
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     kept = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    save_file(kept, partial, metadata={"key": key, "cosine": f"{cosine:.4f}"})
+    write_tensors(kept, partial, metadata={"key": key, "cosine": f"{cosine:.4f}"})
     partial.replace(path)
 
 
