@@ -21,6 +21,7 @@ from trainer.train_stage import train as train  # the stage of that name
 
 if TYPE_CHECKING:
     from trainer.augment.ledger import Tally
+    from trainer.augment.llm import Generator
 
 Report = Callable[[str], None]
 Figures = dict[str, Any]
@@ -72,26 +73,18 @@ def build(run: RunFolder, report: Report) -> Figures:
 def augment(run: RunFolder, report: Report) -> Figures:
     """Queries of every kind, then the split of what trains from what measures, then the LLM's orders."""
     from trainer.augment.prompts import read_query_prompts, read_triplet_prompts
-    from trainer.augment.run import crop_passages, invent_triplets, rerank_queries, write_queries
+    from trainer.augment.run import crop_passages, rerank_queries
 
     recipe, seed = run.recipe.augment, run.recipe.seed
     tallies: dict[str, Tally] = {}
     if "crop" in recipe.kinds and recipe.crops:
         tallies["crop"] = crop_passages(run.passages, run.crops, recipe, seed=seed, report=report)
-    asks = recipe.queries and set(recipe.kinds) - {"crop"}
-    written = asks and _finds_prompts(run, read_query_prompts())
+    written = _asks(run) and _finds_prompts(run, read_query_prompts())
     invents = recipe.triplets and _finds_prompts(run, read_triplet_prompts())
     generator = open_llm(run) if written or invents or recipe.reranked else None
     try:
-        if generator and written:
-            tallies["generated"] = write_queries(
-                run.passages, run.generated, recipe, generator, seed=seed, encoder=open_present(run), report=report
-            )
-        if generator and invents:
-            tallies["triplets"] = invent_triplets(
-                run.passages, run.triplets, run.invented, recipe, generator, seed=seed, most=recipe.triplets,
-                report=report,
-            )  # fmt: skip
+        if generator:
+            tallies |= _generate(run, generator, queries=bool(written), triplets=bool(invents), report=report)
         figures: Figures = divide(
             [each for each in (run.written, run.crops, run.generated, run.triplets) if each.exists()],
             [each for each in (run.passages, run.invented) if each.exists()],
@@ -109,10 +102,27 @@ def augment(run: RunFolder, report: Report) -> Figures:
             generator.close()
     if generator:
         figures["written_by"] = f"{generator.name}, licence {generator.licence or 'not stated'}"
-    if asks and not written:
-        spoken = ", ".join(sorted(run.done["corpus"]["languages"]))
-        figures["note"] = f"no queries were generated, since there are no prompts for {spoken}"
-    return figures | {"tallies": {kind: tally.as_row() for kind, tally in tallies.items()}}
+    return (
+        figures | _note_unspoken(run, written) | {"tallies": {kind: tally.as_row() for kind, tally in tallies.items()}}
+    )
+
+
+def _generate(
+    run: RunFolder, generator: "Generator", *, queries: bool, triplets: bool, report: Report
+) -> "dict[str, Tally]":
+    from trainer.augment.run import invent_triplets, write_queries
+
+    recipe, seed = run.recipe.augment, run.recipe.seed
+    tallies: dict[str, Tally] = {}
+    if queries:
+        tallies["generated"] = write_queries(
+            run.passages, run.generated, recipe, generator, seed=seed, encoder=open_present(run), report=report
+        )
+    if triplets:
+        tallies["triplets"] = invent_triplets(
+            run.passages, run.triplets, run.invented, recipe, generator, seed=seed, most=recipe.triplets, report=report
+        )
+    return tallies
 
 
 def mine(run: RunFolder, report: Report) -> Figures:
@@ -213,6 +223,18 @@ def _finds_prompts(run: RunFolder, prompts: dict[str, Any]) -> bool:
 
     spoken = run.done.get("corpus", {}).get("languages", {})
     return not spoken or any(match_language(each, prompts) for each in spoken)
+
+
+def _asks(run: RunFolder) -> bool:
+    return run.recipe.augment.queries > 0 and bool(set(run.recipe.augment.kinds) - {"crop"})
+
+
+def _note_unspoken(run: RunFolder, written: object) -> Figures:
+    """What a person has to know if queries were asked for and none could be `written`."""
+    if written or not _asks(run):
+        return {}
+    spoken = ", ".join(sorted(run.done["corpus"]["languages"]))
+    return {"note": f"no queries were generated, since there are no prompts for {spoken}"}
 
 
 def _find_source(name: str, folder: Path, report: Report) -> Path:

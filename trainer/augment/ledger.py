@@ -87,9 +87,6 @@ def run_blocks(
         most: Records to keep; 0 keeps all.
         usage: A generator's, whose growth is counted.
         report: Called with a sentence after each block.
-
-    Raises:
-        TrainingError: Nothing that an LLM wrote can be used, after some hundred.
     """
     finished, log = (out.with_name(out.name + ending) for ending in (_REPORT, _LOG))
     if (tally := read_finished(out, key)) is not None:
@@ -110,8 +107,7 @@ def run_blocks(
             lines.write(json.dumps(part.as_row(), ensure_ascii=False) + "\n")
             lines.flush()
             tally.add_row(part.as_row())
-            if usage and tally.asked >= _HOPELESS and not tally.kept:
-                raise TrainingError(_tell_hopeless(tally))
+            _refuse_hopeless(tally if usage else None)
             if report:
                 report(clock.describe(number))
     _write_report(finished, key, tally)
@@ -119,10 +115,12 @@ def run_blocks(
     return tally
 
 
-def _tell_hopeless(tally: Tally) -> str:
+def _refuse_hopeless(tally: Tally | None) -> None:
+    if tally is None or tally.kept or tally.asked < _HOPELESS:
+        return
     reasons = sum(tally.counts.values(), Counter[str]())
     told = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(3))
-    return (
+    raise TrainingError(
         f"of {tally.asked:,} that the language model wrote none can be used ({told}); name another model (--local-llm, "
         "--llm-url), or go without (--no-llm)"
     )
