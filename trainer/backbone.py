@@ -120,17 +120,26 @@ def _find_trained(run: Path) -> Path | None:
 
 
 def _load_file(path: Path, cache: Path) -> Backbone:
+    folder = place_gguf(path, cache)
+    if not (folder / "complete.json").is_file():
+        logger.info("Reading %s once; later it opens at once from %s", path, folder)
+        # What an older version kept did not see how rotations are stretched.
+        shutil.rmtree(cache / folder.name.replace(f"gguf-{_FORM}-", "gguf-"), ignore_errors=True)
+        _convert_gguf(path, folder)
+    return _load_checkpoint(folder)
+
+
+def place_gguf(path: Path, cache: Path) -> Path:
+    """Where the network of a GGUF is kept as float32, by the file's content.
+
+    Raises:
+        RetrieverError: The file is no GGUF.
+    """
     with path.open("rb") as file:
         if file.read(4) != b"GGUF":
             raise RetrieverError(f"{path}: not a GGUF file; give a GGUF, a model folder, a run or a retriever folder")
         file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    folder = cache / f"gguf-{_FORM}-{digest[:24]}"
-    if not (folder / "complete.json").is_file():
-        logger.info("Reading %s once; later it opens at once from %s", path, folder)
-        shutil.rmtree(cache / f"gguf-{digest[:24]}", ignore_errors=True)  # of a version that did not see rotations
-        _convert_gguf(path, folder)
-    return _load_checkpoint(folder)
+        return cache / f"gguf-{_FORM}-{hashlib.file_digest(file, 'sha256').hexdigest()[:24]}"
 
 
 def _convert_gguf(path: Path, folder: Path) -> None:

@@ -27,6 +27,7 @@ class GgufHeader:
     config: EncoderConfig
     """Its shape and rotations; theta, norms and windows are those of the weights' reader."""
     licence: str
+    weights: int
 
 
 def read_header(path: Path) -> GgufHeader:
@@ -57,7 +58,9 @@ def read_header(path: Path) -> GgufHeader:
         factors = next((each.data for each in reader.tensors if each.name == "rope_freqs.weight"), None)
         scaling = _read_scaling(fields, architecture, factors)
         licence = str(fields["general.license"].contents()) if "general.license" in fields else ""
-        return GgufHeader(config=replace(_read_shape(fields, architecture), rope_scaling=scaling), licence=licence)
+        config = replace(_read_shape(fields, architecture), rope_scaling=scaling)
+        weights = sum(int(each.n_elements) for each in reader.tensors)
+        return GgufHeader(config=config, licence=licence, weights=weights)
     except RetrieverError as error:
         raise error if str(error).startswith(f"{path}:") else RetrieverError(f"{path}: {error}") from error
     except (ValueError, KeyError, IndexError, TypeError, OSError) as error:

@@ -13,7 +13,7 @@ from drama_app.errors import UsageError
 from trainer.augment.prompts import STYLES, match_language, read_query_prompts
 from trainer.inputs import name_source, open_llm, open_teacher
 from trainer.network import NetworkConfig
-from trainer.outline import check_shape, read_outline
+from trainer.outline import check_room, check_shape, read_outline
 from trainer.recipe import Recipe
 from trainer.records import iterate_lines
 from trainer.run_folder import OWN_INDEX, Inputs, RunFolder
@@ -60,6 +60,7 @@ def _check_network(run: RunFolder) -> NetworkConfig:
         return open_checkpoint(run.backbone).config
     inputs, recipe = run.inputs, run.recipe
     config = read_outline(name_source(run), weights=Path(inputs.weights) if inputs.weights else None)
+    check_room(name_source(run))
     check_shape(config, recipe)
     if inputs.teacher or recipe.train.head:
         width = open_teacher(run).dim

@@ -5,9 +5,10 @@ It reads headers, not weights, wherever the header tells.
 
 import json
 import re
+import shutil
 from pathlib import Path
 
-from drama_app.config import expand_home
+from drama_app.config import expand_home, load_settings
 from drama_app.errors import RetrieverError, UsageError
 from drama_app.retriever import DESCRIPTION
 from trainer.gguf_header import read_header
@@ -56,6 +57,31 @@ def _fetch_config(name: str) -> Path:
         raise RetrieverError(
             f"{name}: no such folder here, and it could not be fetched ({str(error)[:200]})"
         ) from error
+
+
+def check_room(source: str) -> None:
+    """See that a GGUF's weights, which become float32, find room in memory and in the cache.
+
+    Raises:
+        UsageError: They do not; the sentence has both figures.
+    """
+    path = expand_home(source)
+    if not path.is_file():
+        return
+    from trainer.augment.llama_generator import measure_free_memory
+    from trainer.backbone import place_gguf
+
+    needed, free = 4 * read_header(path).weights, measure_free_memory()
+    if free and needed > free:
+        raise UsageError(
+            f"{path}: its weights take {needed >> 20:,} MB of memory as float32, {free >> 20:,} MB are free; name a "
+            "smaller network to prune and train with --backbone (this one may still write the queries)"
+        )
+    cache = load_settings().cache_folder / "backbones"
+    place = next(each for each in (cache, *cache.parents) if each.exists())
+    free = shutil.disk_usage(place).free
+    if needed > free and not place_gguf(path, cache).exists():
+        raise UsageError(f"{cache}: needs {needed >> 20:,} MB for the weights of {path}, {free >> 20:,} MB are free")
 
 
 def check_shape(config: NetworkConfig, recipe: Recipe) -> None:

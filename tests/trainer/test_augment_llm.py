@@ -136,7 +136,7 @@ def test_wrong_models_are_refused_at_the_start(tiny, tmp_path, monkeypatch):
         open_generator(tmp_path)
     with pytest.raises(UsageError, match="--local-llm"):
         open_generator()
-    monkeypatch.setattr(llama_generator, "_measure_free_memory", lambda: 100 << 20)
+    monkeypatch.setattr(llama_generator, "measure_free_memory", lambda: 100 << 20)
     with pytest.raises(UsageError, match="100 MB are free"):
         open_generator(tiny)
 

@@ -14,12 +14,12 @@ transformers = pytest.importorskip("transformers")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from drama_app.errors import RetrieverError  # noqa: E402
+from drama_app.errors import RetrieverError, UsageError  # noqa: E402
 from tests.tiny_retriever import make_tiny_retriever  # noqa: E402
 from trainer.backbone import load_backbone  # noqa: E402
 from trainer.checkpoint import place_step, save_checkpoint  # noqa: E402
 from trainer.encoder import Encoder, EncoderConfig, RopeScaling, make_rotation  # noqa: E402
-from trainer.outline import read_outline  # noqa: E402
+from trainer.outline import check_room, read_outline  # noqa: E402
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 300,
@@ -275,6 +275,28 @@ def test_rotations_of_a_gguf_are_stretched_as_it_says(tmp_path: Path) -> None:
     assert isinstance(found, EncoderConfig)
     assert found.rope_scaling == RopeScaling(kind="linear", factor=8.0)
     assert not old.exists()
+
+
+def test_room_for_a_ggufs_weights_is_looked_for_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network that does not fit into memory or into the cache is told before anything is done; one that is kept
+    already needs no room on the disk."""
+    from collections import namedtuple
+
+    from trainer import outline
+    from trainer.augment import llama_generator
+
+    monkeypatch.setenv("DRAMA_APP_HOME", str(tmp_path / "home"))
+    write_gguf(tmp_path / "a.gguf")
+    check_room(str(tmp_path / "a.gguf"))
+    usage = namedtuple("usage", "free")
+    monkeypatch.setattr(outline.shutil, "disk_usage", lambda place: usage(1000))
+    with pytest.raises(UsageError, match=r"for the weights of .*a\.gguf, 0 MB are free"):
+        check_room(str(tmp_path / "a.gguf"))
+    load_backbone(tmp_path / "a.gguf")
+    check_room(str(tmp_path / "a.gguf"))
+    monkeypatch.setattr(llama_generator, "measure_free_memory", lambda: 1000)
+    with pytest.raises(UsageError, match="of memory as float32, 0 MB are free; name a smaller network"):
+        check_room(str(tmp_path / "a.gguf"))
 
 
 def test_ggufs_that_are_not_whole_are_refused(tmp_path: Path) -> None:

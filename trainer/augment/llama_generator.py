@@ -83,12 +83,12 @@ def check_model(path: Path) -> None:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from error
     if magic != b"GGUF":
         raise UsageError(f"{path}: is no GGUF file; llama.cpp reads models in this format only")
-    free = _measure_free_memory()
+    free = measure_free_memory()
     if free and size + _ROOM > free:
         raise UsageError(f"{path}: needs about {(size + _ROOM) >> 20:,} MB of memory, {free >> 20:,} MB are free")
 
 
-def _measure_free_memory() -> int:
+def measure_free_memory() -> int:
     """Bytes that the system can give without swapping, 0 where it does not tell."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
