@@ -37,6 +37,7 @@ from trainer.gguf_header import read_header
 from trainer.model_files import (
     CONFIG,
     describe_model,
+    list_weights,
     name_folder,
     read_json,
     read_licence,
@@ -302,14 +303,9 @@ def _fetch(name: str) -> Path:
 
 
 def _read_shards(folder: Path) -> "dict[str, Tensor]":
-    index = folder / f"{WEIGHTS}.index.json"
-    if not index.is_file():
-        if not (folder / WEIGHTS).is_file() and list(folder.glob("*.bin")):
-            raise RetrieverError(f"{folder}: weights in .bin files are pickles and are not opened; fetch {WEIGHTS}")
-        return read_tensors(folder / WEIGHTS)
     tensors: dict[str, Tensor] = {}
-    for name in sorted(set(read_json(index).get("weight_map", {}).values())):
-        tensors |= read_tensors(folder / Path(name).name)
+    for path in list_weights(folder):
+        tensors |= read_tensors(path)
     return tensors
 
 

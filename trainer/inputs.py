@@ -24,12 +24,23 @@ def open_present(run: RunFolder) -> "Encoder":
 
 
 def open_teacher(run: RunFolder) -> "Encoder":
-    """What mines hard negatives and teaches: the present retriever, unless another encoder is named."""
+    """What mines hard negatives and teaches: the present retriever, unless another encoder is named.
+
+    Raises:
+        UsageError: What is named is a language model, whose vectors would teach nothing.
+    """
     if not run.inputs.teacher:
         return open_present(run)
     from trainer.contestants import open_contestant
+    from trainer.torch_encoder import TorchEncoder
 
-    return open_contestant(run.inputs.teacher).encoder
+    encoder = open_contestant(run.inputs.teacher).encoder
+    if isinstance(encoder, TorchEncoder) and encoder.is_causal:
+        raise UsageError(
+            f"--teacher {run.inputs.teacher}: a language model and no embedder, its vectors teach nothing; name a "
+            "retriever folder, a trained run, an e5 or BERT embedder, or a GGUF embedding model"
+        )
+    return encoder
 
 
 def open_llm(run: RunFolder) -> "Generator":

@@ -11,7 +11,7 @@ from typing import Any
 
 from drama_app.errors import RetrieverError
 from trainer.bidirectional import BidirectionalConfig
-from trainer.checkpoint import TOKENIZER, Origin
+from trainer.checkpoint import TOKENIZER, WEIGHTS, Origin
 from trainer.network import NetworkConfig
 
 CONFIG = "config.json"
@@ -24,6 +24,7 @@ _LLAMA_NOTICE = (
     "Copyright © Meta Platforms, Inc. All Rights Reserved."
 )
 _DRAMA_NOTICE = "Derived from facebook/drama, CC BY-NC 4.0 (not for commercial use), itself derived from Llama."
+_GGUF_DOES = "its GGUF form can be used, which llama.cpp computes"
 _DRAMA_DIMS = (768, 512, 256)
 """Widths named on the cards of the released checkpoints, beside each one's own."""
 
@@ -85,6 +86,42 @@ def refuse_other_pooling(folder: Path, config: NetworkConfig) -> None:
     if modes != ["pooling_mode_mean_tokens"]:
         named = ", ".join(mode.removeprefix("pooling_mode_") for mode in modes) or "nothing"
         raise RetrieverError(f"{stated}: pools {named}; only embedders that take the mean of tokens are computed")
+
+
+def refuse_other_embeddings(folder: Path) -> None:
+    """An embedder that does more than take the mean of its tokens would be measured, and teach, silently wrong.
+
+    As a backbone it may serve: there only its tokens' rows count.
+    """
+    modules = folder / "modules.json"
+    if not modules.is_file():
+        return
+    listed = json.loads(modules.read_text(encoding="utf-8"))
+    kinds = [str(each.get("type", "")).rpartition(".")[2] for each in listed if isinstance(each, dict)]
+    if other := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
+        raise RetrieverError(f"{folder}: has a {other[0]} layer behind its mean, which is not computed; {_GGUF_DOES}")
+    stated = folder / "1_Pooling" / CONFIG
+    modes = read_json(stated) if stated.is_file() else {}
+    if stated.is_file() and modes.get("pooling_mode_mean_tokens") is not True:
+        raise RetrieverError(f"{stated}: does not pool the mean of tokens, which is all that is computed; {_GGUF_DOES}")
+
+
+def list_weights(folder: Path) -> list[Path]:
+    """The files that a model's folder has its weights in.
+
+    Raises:
+        RetrieverError: One is missing, or they are pickles.
+    """
+    index, whole = folder / f"{WEIGHTS}.index.json", folder / WEIGHTS
+    if not index.is_file():
+        if not whole.is_file() and list(folder.glob("*.bin")):
+            raise RetrieverError(f"{folder}: weights in .bin files are pickles and are not opened; fetch {WEIGHTS}")
+        files = [whole]
+    else:
+        files = [folder / Path(name).name for name in sorted(set(read_json(index).get("weight_map", {}).values()))]
+    if missing := [path for path in files if not path.is_file()]:
+        raise RetrieverError(f"{missing[0]}: missing; fetch the model again")
+    return files
 
 
 def read_prefixes(folder: Path, origin: Origin) -> Origin:

@@ -15,6 +15,15 @@ from trainer.gguf_header import read_header
 from trainer.network import NetworkConfig
 from trainer.recipe import Recipe
 
+_TOKENIZERS = (
+    "tokenizer.json",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "vocab.txt",
+    "vocab.json",
+)
+
 
 def read_outline(source: str, *, weights: Path | None = None) -> NetworkConfig:
     """The shape of a network, be it on the hub.
@@ -32,10 +41,22 @@ def read_outline(source: str, *, weights: Path | None = None) -> NetworkConfig:
         return _read_config(_fetch_config(source))
     config = path / "config.json"
     if config.is_file() and not (path / DESCRIPTION).is_file() and not (path / "checkpoint.json").is_file():
-        return _read_config(config)
+        return _read_folder(path)
     from trainer.backbone import load_backbone
 
     return load_backbone(source, weights=weights).config
+
+
+def _read_folder(folder: Path) -> NetworkConfig:
+    """A folder of transformers: what is missing in it is told now, not when its weights are read."""
+    from trainer.model_files import list_weights, refuse_other_pooling
+
+    config = _read_config(folder / "config.json")
+    refuse_other_pooling(folder, config)
+    list_weights(folder)
+    if not any((folder / name).is_file() for name in _TOKENIZERS):
+        raise RetrieverError(f"{folder}: has no tokenizer, not one of {', '.join(_TOKENIZERS)}; fetch the model again")
+    return config
 
 
 def _read_config(path: Path) -> NetworkConfig:

@@ -52,6 +52,11 @@ class TorchEncoder:
         return tuple(sorted({self._dim, *(each for each in self._origin.dims if each < self._dim)}, reverse=True))
 
     @property
+    def is_causal(self) -> bool:
+        """Whether tokens see only those before them, as in a language model that was not made an embedder."""
+        return bool(getattr(self._network.config, "causal", False))
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the weights and of how texts are fed to them."""
         return self._fingerprint

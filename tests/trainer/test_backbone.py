@@ -18,6 +18,7 @@ from drama_app.errors import RetrieverError, UsageError  # noqa: E402
 from tests.tiny_retriever import make_tiny_retriever  # noqa: E402
 from trainer.backbone import load_backbone  # noqa: E402
 from trainer.checkpoint import place_step, save_checkpoint  # noqa: E402
+from trainer.contestants import open_exact  # noqa: E402
 from trainer.encoder import Encoder, EncoderConfig, RopeScaling, make_rotation  # noqa: E402
 from trainer.outline import check_room, read_outline  # noqa: E402
 
@@ -66,7 +67,7 @@ def test_model_folders(tmp_path: Path) -> None:
     assert len(list((tmp_path / "m").glob("*.safetensors"))) > 2
     check_same(model, load_backbone(tmp_path / "m").network)
     next(iter((tmp_path / "m").glob("model-*.safetensors"))).unlink()
-    with pytest.raises(RetrieverError, match="is missing"):
+    with pytest.raises(RetrieverError, match="missing; fetch"):
         load_backbone(tmp_path / "m")
 
 
@@ -155,6 +156,21 @@ def test_an_embedders_own_description_counts(tmp_path: Path) -> None:
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     with pytest.raises(RetrieverError, match="pools cls_token"):
         load_backbone(folder)
+
+
+def test_embedders_that_do_more_than_the_mean_are_not_measured(tmp_path: Path) -> None:
+    """A layer behind the mean, or the last token's row, would be left out in silence: neither is opened to compare."""
+    folder = tmp_path / "m"
+    make_folder(folder, "Qwen3", head_dim=8)
+    assert open_exact(folder).encoder.dim == 32
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_lasttoken": true}')
+    modules = ["Transformer", "Pooling", "Normalize"]
+    for kinds, said in ((modules, "does not pool the mean"), ([*modules, "Dense"], "has a Dense layer")):
+        rows = [{"type": f"sentence_transformers.models.{kind}"} for kind in kinds]
+        (folder / "modules.json").write_text(json.dumps(rows))
+        with pytest.raises(RetrieverError, match=f"{said}.*its GGUF form can be used"):
+            open_exact(folder)
 
 
 def write_gguf(

@@ -298,9 +298,22 @@ def test_progress_fits_into_one_line_of_a_terminal(monkeypatch):
     assert terminal.getvalue().count("x") == 19
 
 
+def _write_model_folders(folder: Path) -> None:
+    """Folders of transformers as a broken download leaves them: without weights, without a tokenizer."""
+    stated = {
+        "model_type": "llama", "vocab_size": 300, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096,
+    }  # fmt: skip
+    for name in ("bare", "mute"):
+        (folder / name).mkdir()
+        (folder / name / "config.json").write_text(json.dumps(stated), encoding="utf-8")
+    (folder / "mute" / "model.safetensors").write_bytes(b"")
+
+
 def _write_odd_files(folder: Path, gguf: Path) -> None:
     (folder / "papers").mkdir(parents=True)
     (folder / "tables").mkdir()
+    _write_model_folders(folder)
     (folder / "papers" / "one.pdf").write_bytes(b"%PDF-1.7\n\x00\xff")
     (folder / "latin.txt").write_bytes("Größe".encode("latin-1"))
     for name in ("rows.jsonl", "tables/rows.jsonl"):
@@ -332,6 +345,9 @@ def _write_odd_files(folder: Path, gguf: Path) -> None:
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--sets", "{empty}"], "no test set"),
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--backbone", "{corpus}"], "neither"),
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--backbone", "models/gemm.gguf"], "no such file"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--backbone", "{odd}/bare"], "model.safetensors: missing"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--backbone", "{odd}/mute"], "has no tokenizer"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--teacher", "{gguf}"], "a language model and no embedder"),
         (["--local-llm", "{odd}/papers", "--corpus", "{corpus}", "--backbone", "retriever"], "no config.json"),
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--sets", "{odd}/sets"], "test.tsv"),
         (["--local-llm", "{gguf}", "--corpus", "index"], "drama-app index"),
