@@ -99,7 +99,7 @@ class Library:
             UsageError: there is nothing to index there, too much by accident, or it is part of a root that is paused
                 or whose own `hidden` and `ignore` hold for it.
         """
-        from drama_app.indexer import add_root
+        from drama_app.roots import add_root
         from drama_app.scan import check_root
 
         settings = self._settings
@@ -179,7 +179,7 @@ class Library:
 
     def root_above(self, path: Path) -> Path | None:
         """The root with which `path` is indexed already: itself, or one above whose rules do not leave it out."""
-        from drama_app.indexer import root_above
+        from drama_app.roots import root_above
 
         return root_above(self._manifest, self._settings, Path(os.path.realpath(path)))
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from drama_app.errors import NoIndexError, UsageError
-from drama_app.indexer import followed_roots
 from drama_app.library import Library
 from drama_app.records import Progress
+from drama_app.roots import followed_roots
 from tests.app.test_library import count_encoded
 
 
