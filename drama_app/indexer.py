@@ -131,16 +131,21 @@ def _failed(manifest: Manifest, below: Collection[Path] | None) -> tuple[Skipped
     return tuple(each for each in failed if not wanted.isdisjoint((each.path, *each.path.parents)))
 
 
-def forget_reading(manifest: Manifest, below: Collection[Path]) -> int:
-    """Lets the next whole sync read files again that have not changed; returns how many.
+def forget_reading(manifest: Manifest, encoder: Callable[[], Encoder], below: Collection[Path]) -> int:
+    """Lets the next whole sync read files again that have not changed, and their copies elsewhere; returns how many.
 
-    Until then their documents are not found, nor are copies elsewhere. Passages that stay the same keep their vectors.
-    What cannot be read now stays as it is, with its copies: a drive that is unplugged, a folder that is paused.
+    Until then they are found as they were. Passages that stay the same keep their vectors. What cannot be read now
+    stays as it is, with its copies: a drive that is unplugged, a folder that is paused.
 
     Args:
         manifest: Of the index.
+        encoder: Opens the retriever: without it nothing could be read to the end.
         below: Files, and folders of files; empty is all.
+
+    Raises:
+        RetrieverError: the retriever is gone.
     """
+    encoder()
     chosen, paused = set(below), {row.path for row in manifest.roots() if row.state == "paused"}
     every = list(manifest.files())
     away = {row.path for row in every if not paused.isdisjoint(row.path.parents) or not is_there(row.path)}
@@ -150,8 +155,9 @@ def forget_reading(manifest: Manifest, below: Collection[Path]) -> int:
         if (not chosen or not chosen.isdisjoint((row.path, *row.path.parents)))
         and row.path not in away and row.document not in spared
     ]  # fmt: skip
-    manifest.distrust(list({row.document for row in rows if row.document is not None}))
-    manifest.remove_files([row.path for row in rows])
+    with manifest.transaction():
+        manifest.supersede(list({row.document for row in rows if row.document is not None}))
+        manifest.put_files(replace(row, checked_ns=row.mtime_ns) for row in rows)
     return len(rows)
 
 

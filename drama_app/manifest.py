@@ -313,6 +313,20 @@ class Manifest(Database):
                 self._connection.execute(f"DELETE FROM files WHERE document IN ({marks(chunk)})", chunk)
                 self._connection.execute(f"UPDATE documents SET complete = 0 WHERE id IN ({marks(chunk)})", chunk)
 
+    def supersede(self, numbers: Sequence[int]) -> None:
+        """Has the next sync look at the files that hold these documents; what it reads then takes their place.
+
+        Until then each is found as before, under a random hash: else its content would count as known.
+        """
+        with self.transaction():
+            for chunk in _chunks(numbers):
+                self._connection.execute(
+                    f"UPDATE files SET checked_ns = mtime_ns WHERE document IN ({marks(chunk)})", chunk
+                )
+                self._connection.execute(
+                    f"UPDATE documents SET hash = randomblob(16) WHERE id IN ({marks(chunk)})", chunk
+                )
+
     def delete_documents(self, numbers: Iterable[int]) -> None:
         """Forgets documents whose passages are gone."""
         with self.transaction():

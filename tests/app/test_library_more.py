@@ -1,12 +1,13 @@
 """What front ends ask of a library beside syncing and searching: pause, retry, passages, folders that cover others."""
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from drama_app.errors import NoIndexError, UsageError
+from drama_app.errors import NoIndexError, RetrieverError, UsageError
 from drama_app.library import Library
 from drama_app.records import Progress
 from drama_app.roots import followed_roots
@@ -88,6 +89,37 @@ def test_everything_is_read_again_and_nothing_embedded_anew(library: Library, fo
     assert library.search("bread", mode="keywords").hits[0].kind == "markdown"
     assert library.search("train", mode="keywords").hits[0].copies
     assert counter.passages == 0
+
+
+def test_reading_again_hides_nothing_meanwhile(library: Library, folder: Path) -> None:
+    """Until files are read again all are found as before, and a sync of something else takes no vector away."""
+    library.forget_reading()
+    assert len(library.search("train bread", mode="keywords").hits) == 2
+
+    stop = threading.Event()
+    stop.set()
+    library.sync(stop=stop)
+    (folder / "ship.txt").write_text("The ship lies in the harbour.\n")
+    library.sync([folder / "ship.txt"])
+    assert len(library.search("train bread", mode="keywords").hits) == 2
+    counter = count_encoded(library)
+    report = library.sync()  # a plain one goes on
+
+    assert (report.added, report.changed, report.removed, counter.passages) == (0, 2, 0, 0)
+    assert library.sync().changed == 0
+    assert len(library._store.document_ids()) == 3
+
+
+def test_reading_again_is_refused_before_anything_changes(library: Library) -> None:
+    """Where the retriever that filled the index is gone, reading again says so, and the index stays as it was."""
+    library._manifest.put(fingerprint="another")
+    library.__dict__.pop("_encoder")
+    before = list(library._manifest.files()), library._manifest.visible()
+
+    with pytest.raises(RetrieverError, match="drama-app model use shipped"):
+        library.forget_reading()
+    assert (list(library._manifest.files()), library._manifest.visible()) == before
+    assert library.search("train", mode="keywords").hits
 
 
 def test_what_is_unplugged_is_not_forgotten(library: Library, folder: Path) -> None:
