@@ -18,6 +18,7 @@ from drama_app.errors import UsageError
 from drama_app.extract.pool import ExtractionPool
 from drama_app.ignore import IgnoreRules
 from drama_app.manifest import FileRow, Manifest, now_ns
+from drama_app.mounts import MountFinder, describe_away, find_away, forget_mounts, keep_mounts
 from drama_app.pipeline import Pipeline, Tally
 from drama_app.records import SOME_PASSAGES, Progress, Skipped, SyncReport
 from drama_app.roots import followed_roots, rules_for
@@ -201,6 +202,7 @@ def forget_files(manifest: Manifest, path: Path) -> int:
         kept = {root for root in roots if path in root.parents}  # roots of their own, below what is forgotten
         gone = [each for each in gone if kept.isdisjoint((each, *each.parents))]
         manifest.remove_files(gone)
+        forget_mounts(manifest)
     return len(gone)
 
 
@@ -273,9 +275,10 @@ def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path
             manifest.mark_root(root, state="missing", device=None, synced=None)
             survey.notes.append(f"{root} is not there now: what is indexed of it stays searchable")
         elif is_gone(path) or rules.ignored(path, is_folder=folder_is_there(path)):
-            survey.gone |= known.keys()
+            _take_for_gone(manifest, survey, known)
         else:
-            _compare(manifest, survey, path, rules, known, stop)
+            mounts = MountFinder(root, _device(root))
+            _compare(manifest, survey, path, rules, known, mounts, stop)
             if path == root:
                 survey.roots.append(root)
                 manifest.mark_root(root, state="incomplete", device=_device(root), synced=None)
@@ -294,7 +297,13 @@ def _places(roots: Collection[Path], paths: Collection[Path]) -> Iterator[tuple[
 
 
 def _compare(
-    manifest: Manifest, survey: Survey, top: Path, rules: IgnoreRules, known: dict[Path, Known], stop: threading.Event
+    manifest: Manifest,
+    survey: Survey,
+    top: Path,
+    rules: IgnoreRules,
+    known: dict[Path, Known],
+    mounts: MountFinder,
+    stop: threading.Event,
 ) -> None:
     """Walks `top` and adds to the survey what differs from `known`."""
     seen: set[Path] = set()
@@ -309,14 +318,25 @@ def _compare(
         elif isinstance(found, Skipped):
             closed.append(found.path)
             manifest.put_files([FileRow(found.path, 0, 0, 0, 0, now_ns(), "failed", found.reason, None)])
-        elif needs_check(found, known.get(found.path)):
-            survey.to_check[found.path] = found
+        else:
+            mounts.look_at(found)
+            if needs_check(found, known.get(found.path)):
+                survey.to_check[found.path] = found
+    keep_mounts(manifest, top, mounts.seen)
     survey.notes += _tell_kept(f"in {top}", unsure)
     if stop.is_set():
         return  # what was not walked is not gone
     missing = known.keys() - seen
     # What lies in a folder that cannot be read just now may well be there.
-    survey.gone |= {path for path in missing if not any(folder in path.parents for folder in closed)}
+    missing = {path for path in missing if not any(folder in path.parents for folder in closed)}
+    _take_for_gone(manifest, survey, missing)
+
+
+def _take_for_gone(manifest: Manifest, survey: Survey, missing: Collection[Path]) -> None:
+    """What is missing is gone, unless it lies on a drive that is unplugged: that may come back."""
+    away = find_away(manifest, missing)
+    survey.notes += map(describe_away, sorted(away))
+    survey.gone |= {path for path in missing if away.isdisjoint(path.parents)}
 
 
 def _known(manifest: Manifest, below: Path) -> Iterable[tuple[Path, Known]]:
