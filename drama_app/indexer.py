@@ -279,9 +279,11 @@ def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path
         else:
             mounts = MountFinder(root, _device(root))
             _compare(manifest, survey, path, rules, known, mounts, stop)
-            if path == root:
-                survey.roots.append(root)
-                manifest.mark_root(root, state="incomplete", device=_device(root), synced=None)
+            walked = [each for each in devices if path in (each, *each.parents) and is_there(each)]
+            for each in walked:  # roots that are part of this one too
+                if below.isdisjoint((each, *each.parents)):
+                    survey.roots.append(each)
+                    manifest.mark_root(each, state="incomplete", device=_device(each), synced=None)
     return survey
 
 

@@ -145,6 +145,29 @@ def test_a_root_in_a_root_in_a_root_is_walked_once(library: Library, folder: Pat
     assert followed_roots(library._manifest, library._settings) == [folder, folder / "b"]
 
 
+def test_a_root_in_a_root_is_synced_with_it(library: Library, folder: Path) -> None:
+    """What a stopped sync or an unplugged drive left said of it ends with the outer one; what is paused stays so."""
+    library.forget(folder)
+    states = {"begun": "incomplete", "away": "missing", "paused": "paused", "own": "never synced"}
+    for name, state in states.items():
+        (folder / name).mkdir()
+        library.add_root(folder / name, ignore=["*.bak"] if name == "own" else None)
+        library._manifest.mark_root(folder / name, state=state, device=None, synced=None)
+    library.add_root(folder)
+    library.sync([folder])
+
+    found = {root.path.name: (root.state, root.synced is not None) for root in library.status().roots}
+    assert found == {
+        "files": ("ok", True), "begun": ("ok", True), "away": ("ok", True),
+        "paused": ("paused", False), "own": ("never synced", False),
+    }  # fmt: skip
+    before = library.status().roots
+    library.sync([folder / "begun"])
+    assert [root.path.name for root, old in zip(library.status().roots, before, strict=True) if root != old] == [
+        "begun"
+    ]
+
+
 def test_a_paused_folder_with_choices_stays_searchable_below_another(library: Library, folder: Path) -> None:
     """The folder above leaves it alone, and takes nothing of it out of the index."""
     library.forget(folder)
