@@ -89,7 +89,8 @@ def sync(
         for root in survey.roots:
             manifest.mark_root(root, state="ok", device=None, synced=time.time())
     report = _report(manifest, survey, pipeline.tally, _failed(manifest, changed))
-    return replace(report, seconds=time.monotonic() - started, stopped=stop.is_set())
+    looked_at = None if changed is None else tuple(changed)
+    return replace(report, seconds=time.monotonic() - started, stopped=stop.is_set(), looked_at=looked_at)
 
 
 def _report(manifest: Manifest, survey: Survey, tally: Tally, failed: tuple[Skipped, ...]) -> SyncReport:
