@@ -268,6 +268,22 @@ def test_reading_again_that_was_stopped_goes_on_by_a_plain_index(
     assert json.loads(capsys.readouterr().out)["changed"] == 1
 
 
+def test_a_pattern_that_is_no_unicode_is_kept_to(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--ignore` takes a name as the file system has it, and can be shown where another choice is refused."""
+    folder = tmp_path / "docs"
+    (folder / "deep").mkdir(parents=True)
+    for name in (b"caf\xe9.txt", b"tea.txt"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text("About otters.", encoding="utf-8")
+
+    pattern = os.fsdecode(b"caf\xe9*")
+    assert cli.main(["index", str(folder), "--ignore", pattern, "--retriever", str(tiny), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 1
+    assert cli.main(["index", str(folder / "deep"), "--ignore", pattern]) == 2
+    assert "a new --ignore replaces what it has: caf" in capsys.readouterr().err
+
+
 def test_a_paused_folder_that_is_named_is_followed_again(
     tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
