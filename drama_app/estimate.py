@@ -12,9 +12,9 @@ from pathlib import Path
 from drama_app.config import Settings
 from drama_app.database import IN_MEMORY
 from drama_app.extract.kinds import CODE_SUFFIXES
-from drama_app.indexer import rules_for
 from drama_app.manifest import Manifest
 from drama_app.records import Estimate, Skipped
+from drama_app.roots import rules_for
 from drama_app.scan import check_root, scan
 
 RATE = 25.0

@@ -42,6 +42,16 @@ def make_storable(value: str) -> str:
     return value.encode("utf-8", "replace").decode()
 
 
+def join_patterns(patterns: Sequence[str]) -> bytes:
+    """Ignore patterns as they are kept: as bytes, since one may be meant for names that are no UTF-8."""
+    return os.fsencode("\n".join(patterns))
+
+
+def split_patterns(kept: str | bytes) -> tuple[str, ...]:
+    """The patterns that are kept; indexes of before hold text."""
+    return tuple(os.fsdecode(kept).split("\n")) if kept else ()
+
+
 def _types(filters: Filters) -> tuple[str, ...]:
     """Each type as a kind and as an ending: "md" means files named so, "markdown" the kind."""
     names = [make_storable(name.lower().removeprefix(".")) for name in filters.types]

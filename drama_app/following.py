@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from drama_app.config import Settings, make_private
 from drama_app.errors import UsageError
-from drama_app.indexer import rules_for
 from drama_app.manifest import Manifest
 from drama_app.records import NOT_UP_TO_DATE, Progress, SyncReport
+from drama_app.roots import rules_for
 from drama_app.watcher import watch
 
 if TYPE_CHECKING:

@@ -17,9 +17,11 @@ from drama_app.embed import Encoder
 from drama_app.errors import UsageError
 from drama_app.extract.pool import ExtractionPool
 from drama_app.ignore import IgnoreRules
-from drama_app.manifest import FileRow, Manifest, RootRow, now_ns
+from drama_app.manifest import FileRow, Manifest, now_ns
+from drama_app.mounts import MountFinder, describe_away, find_away, forget_mounts, keep_mounts
 from drama_app.pipeline import Pipeline, Tally
 from drama_app.records import SOME_PASSAGES, Progress, Skipped, SyncReport
+from drama_app.roots import followed_roots, rules_for
 from drama_app.scan import (
     Found,
     Known,
@@ -87,7 +89,8 @@ def sync(
         for root in survey.roots:
             manifest.mark_root(root, state="ok", device=None, synced=time.time())
     report = _report(manifest, survey, pipeline.tally, _failed(manifest, changed))
-    return replace(report, seconds=time.monotonic() - started, stopped=stop.is_set())
+    looked_at = None if changed is None else tuple(changed)
+    return replace(report, seconds=time.monotonic() - started, stopped=stop.is_set(), looked_at=looked_at)
 
 
 def _report(manifest: Manifest, survey: Survey, tally: Tally, failed: tuple[Skipped, ...]) -> SyncReport:
@@ -130,16 +133,21 @@ def _failed(manifest: Manifest, below: Collection[Path] | None) -> tuple[Skipped
     return tuple(each for each in failed if not wanted.isdisjoint((each.path, *each.path.parents)))
 
 
-def forget_reading(manifest: Manifest, below: Collection[Path]) -> int:
-    """Lets the next whole sync read files again that have not changed; returns how many.
+def forget_reading(manifest: Manifest, encoder: Callable[[], Encoder], below: Collection[Path]) -> int:
+    """Lets the next whole sync read files again that have not changed, and their copies elsewhere; returns how many.
 
-    Until then their documents are not found, nor are copies elsewhere. Passages that stay the same keep their vectors.
-    What cannot be read now stays as it is, with its copies: a drive that is unplugged, a folder that is paused.
+    Until then they are found as they were. Passages that stay the same keep their vectors. What cannot be read now
+    stays as it is, with its copies: a drive that is unplugged, a folder that is paused.
 
     Args:
         manifest: Of the index.
+        encoder: Opens the retriever: without it nothing could be read to the end.
         below: Files, and folders of files; empty is all.
+
+    Raises:
+        RetrieverError: the retriever is gone.
     """
+    encoder()
     chosen, paused = set(below), {row.path for row in manifest.roots() if row.state == "paused"}
     every = list(manifest.files())
     away = {row.path for row in every if not paused.isdisjoint(row.path.parents) or not is_there(row.path)}
@@ -149,8 +157,9 @@ def forget_reading(manifest: Manifest, below: Collection[Path]) -> int:
         if (not chosen or not chosen.isdisjoint((row.path, *row.path.parents)))
         and row.path not in away and row.document not in spared
     ]  # fmt: skip
-    manifest.distrust(list({row.document for row in rows if row.document is not None}))
-    manifest.remove_files([row.path for row in rows])
+    with manifest.transaction():
+        manifest.supersede(list({row.document for row in rows if row.document is not None}))
+        manifest.put_files(replace(row, checked_ns=row.mtime_ns) for row in rows)
     return len(rows)
 
 
@@ -194,6 +203,7 @@ def forget_files(manifest: Manifest, path: Path) -> int:
         kept = {root for root in roots if path in root.parents}  # roots of their own, below what is forgotten
         gone = [each for each in gone if kept.isdisjoint((each, *each.parents))]
         manifest.remove_files(gone)
+        forget_mounts(manifest)
     return len(gone)
 
 
@@ -250,82 +260,6 @@ def _run_pipeline(
     return pipeline
 
 
-def followed_roots(manifest: Manifest, settings: Settings) -> list[Path]:
-    """The roots that are walked for themselves: those in no other root, and those that the root above leaves out."""
-    every = [row.path for row in manifest.roots() if row.state != "paused"]
-    followed = merge_roots(every)
-    for path in sorted(set(every) - set(followed), key=lambda path: len(path.parts)):
-        if is_left_out(manifest, settings, path, followed):
-            followed.append(path)
-    return followed
-
-
-def add_root(
-    manifest: Manifest, settings: Settings, root: Path, *, hidden: bool | None, ignore: Sequence[str] | None
-) -> None:
-    """Follows a root from the next sync on; one that is part of another is followed with that one.
-
-    Raises:
-        UsageError: that one is paused, or its own `hidden` and `ignore` hold, so that these would do nothing.
-    """
-    with manifest.transaction():  # what is refused leaves no trace
-        manifest.include(root)
-        rows = manifest.roots()
-        above = [row for row in rows if row.path in root.parents]
-        outer = [row for row in above if not is_left_out(manifest, settings, root, [row.path])]
-        awake = [row for row in outer if row.state != "paused"]
-        if not outer or (not awake and any(row.path == root for row in rows)):
-            manifest.add_root(root, hidden=hidden, ignore=ignore)
-        elif not awake:
-            place = outer[0].path
-            raise UsageError(f"{root} is part of {place}, which is paused: `drama-app index {place}` follows it again")
-        elif hidden is not None or ignore is not None:
-            raise UsageError(_refuse_choices(root, awake[0]))
-
-
-def _refuse_choices(root: Path, outer: RootRow) -> str:
-    inside = (root.relative_to(outer.path) / "**" / "PATTERN").as_posix()
-    old = f" (a new --ignore replaces what it has: {', '.join(outer.ignore)})" if outer.ignore else ""
-    return (
-        f"{root} is indexed as part of {outer.path}, so --hidden and --ignore would do nothing for it: "
-        f"name {outer.path} with them{old}; there, --ignore '/{inside}' is for this folder alone"
-    )
-
-
-def is_left_out(manifest: Manifest, settings: Settings, path: Path, roots: Iterable[Path]) -> bool:
-    """Whether `path` is in none of the roots, or passed over by the rules of each that it is in."""
-    above = [root for root in roots if root in path.parents]
-    whole = folder_is_there(path)
-    return all(rules_for(manifest, settings, root).ignored(path, is_folder=whole) for root in above)
-
-
-def root_above(manifest: Manifest, settings: Settings, path: Path) -> Path | None:
-    """The root with which `path` is indexed: itself, or one above whose rules do not leave it out."""
-    roots = [row.path for row in manifest.roots()]
-    inside = [root for root in roots if root in path.parents]
-    covering = (root for root in inside if not is_left_out(manifest, settings, path, [root]))
-    return path if path in roots else next(covering, None)
-
-
-def rules_for(manifest: Manifest, settings: Settings, root: Path) -> IgnoreRules:
-    """The ignore rules below a root: the person's settings, and what they said of this root.
-
-    A root inside it with choices of its own is followed for itself: what it leaves out must not come in from above. One
-    that is paused is left alone from above too.
-    """
-    rows = manifest.roots()
-    row = next((row for row in rows if row.path == root), None)
-    inside = [row for row in rows if root in row.path.parents]
-    inner = {row.path for row in inside if row.hidden or row.ignore or row.state == "paused"}
-    own = (settings.data_folder, settings.config_folder, settings.state_folder, settings.cache_folder)
-    return IgnoreRules(
-        root,
-        hidden=settings.hidden or (row is not None and row.hidden),
-        extra=(*settings.ignore, *(row.ignore if row is not None else ())),
-        excluded=manifest.excluded() | {*own, settings.log_folder, *inner},
-    )
-
-
 def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path], stop: threading.Event) -> Survey:
     """Looks at roots, or at files and folders below them; one that is inside another is looked at once."""
     survey = Survey()
@@ -342,12 +276,15 @@ def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path
             manifest.mark_root(root, state="missing", device=None, synced=None)
             survey.notes.append(f"{root} is not there now: what is indexed of it stays searchable")
         elif is_gone(path) or rules.ignored(path, is_folder=folder_is_there(path)):
-            survey.gone |= known.keys()
+            _take_for_gone(manifest, survey, known)
         else:
-            _compare(manifest, survey, path, rules, known, stop)
-            if path == root:
-                survey.roots.append(root)
-                manifest.mark_root(root, state="incomplete", device=_device(root), synced=None)
+            mounts = MountFinder(root, _device(root))
+            _compare(manifest, survey, path, rules, known, mounts, stop)
+            walked = [each for each in devices if path in (each, *each.parents) and is_there(each)]
+            for each in walked:  # roots that are part of this one too
+                if below.isdisjoint((each, *each.parents)):
+                    survey.roots.append(each)
+                    manifest.mark_root(each, state="incomplete", device=_device(each), synced=None)
     return survey
 
 
@@ -363,7 +300,13 @@ def _places(roots: Collection[Path], paths: Collection[Path]) -> Iterator[tuple[
 
 
 def _compare(
-    manifest: Manifest, survey: Survey, top: Path, rules: IgnoreRules, known: dict[Path, Known], stop: threading.Event
+    manifest: Manifest,
+    survey: Survey,
+    top: Path,
+    rules: IgnoreRules,
+    known: dict[Path, Known],
+    mounts: MountFinder,
+    stop: threading.Event,
 ) -> None:
     """Walks `top` and adds to the survey what differs from `known`."""
     seen: set[Path] = set()
@@ -378,14 +321,25 @@ def _compare(
         elif isinstance(found, Skipped):
             closed.append(found.path)
             manifest.put_files([FileRow(found.path, 0, 0, 0, 0, now_ns(), "failed", found.reason, None)])
-        elif needs_check(found, known.get(found.path)):
-            survey.to_check[found.path] = found
+        else:
+            mounts.look_at(found)
+            if needs_check(found, known.get(found.path)):
+                survey.to_check[found.path] = found
+    keep_mounts(manifest, top, mounts.seen)
     survey.notes += _tell_kept(f"in {top}", unsure)
     if stop.is_set():
         return  # what was not walked is not gone
     missing = known.keys() - seen
     # What lies in a folder that cannot be read just now may well be there.
-    survey.gone |= {path for path in missing if not any(folder in path.parents for folder in closed)}
+    missing = {path for path in missing if not any(folder in path.parents for folder in closed)}
+    _take_for_gone(manifest, survey, missing)
+
+
+def _take_for_gone(manifest: Manifest, survey: Survey, missing: Collection[Path]) -> None:
+    """What is missing is gone, unless it lies on a drive that is unplugged: that may come back."""
+    away = find_away(manifest, missing)
+    survey.notes += map(describe_away, sorted(away))
+    survey.gone |= {path for path in missing if away.isdisjoint(path.parents)}
 
 
 def _known(manifest: Manifest, below: Path) -> Iterable[tuple[Path, Known]]:

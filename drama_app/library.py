@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from drama_app.search import Searcher
     from drama_app.store import PassageStore
 
-
 NOTHING_YET = "nothing is indexed yet: run `drama-app index FOLDER` first"
 
 
@@ -99,7 +98,7 @@ class Library:
             UsageError: there is nothing to index there, too much by accident, or it is part of a root that is paused
                 or whose own `hidden` and `ignore` hold for it.
         """
-        from drama_app.indexer import add_root
+        from drama_app.roots import add_root
         from drama_app.scan import check_root
 
         settings = self._settings
@@ -151,11 +150,13 @@ class Library:
         distrust_failures(self._manifest, paths)
         return self.sync(paths, on_progress=on_progress, stop=stop)
 
-    def forget_reading(self, below: Collection[Path] = ()) -> int:
+    def forget_reading(self, below: Collection[Path] = (), *, stop: threading.Event | None = None) -> int:
         """Lets the next whole sync read unchanged files again; see `indexer.forget_reading`."""
         from drama_app.indexer import forget_reading
 
-        return forget_reading(self._manifest, below)
+        with self._writing, self._lock(stop or threading.Event()):
+            self._renew()
+            return forget_reading(self._manifest, lambda: self._encoder, below)
 
     def pause(self, root: Path) -> None:
         """Leaves a root alone until `resume`; what is indexed of it stays searchable."""
@@ -179,7 +180,7 @@ class Library:
 
     def root_above(self, path: Path) -> Path | None:
         """The root with which `path` is indexed already: itself, or one above whose rules do not leave it out."""
-        from drama_app.indexer import root_above
+        from drama_app.roots import root_above
 
         return root_above(self._manifest, self._settings, Path(os.path.realpath(path)))
 

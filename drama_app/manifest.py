@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drama_app.database import Database
-from drama_app.file_filters import BELOW, as_sql, make_storable, marks, range_below
+from drama_app.file_filters import BELOW, as_sql, join_patterns, make_storable, marks, range_below, split_patterns
 from drama_app.file_names import fold_name, holds_words
 from drama_app.records import Filters, Skipped
 
@@ -97,7 +97,7 @@ class Manifest(Database):
     def roots(self) -> list[RootRow]:
         """Every root, in order of path."""
         return [
-            RootRow(_path(path), synced, state, device, bool(hidden), tuple(ignore.splitlines()))
+            RootRow(_path(path), synced, state, device, bool(hidden), split_patterns(ignore))
             for path, synced, state, device, hidden, ignore in self._rows("SELECT * FROM roots ORDER BY path")
         ]
 
@@ -115,7 +115,7 @@ class Manifest(Database):
             if hidden is not None:
                 self._connection.execute("UPDATE roots SET hidden = ? WHERE path = ?", (hidden, raw))
             if ignore is not None:
-                self._connection.execute("UPDATE roots SET ignore = ? WHERE path = ?", ("\n".join(ignore), raw))
+                self._connection.execute("UPDATE roots SET ignore = ? WHERE path = ?", (join_patterns(ignore), raw))
             self.include(path)
 
     def remove_root(self, path: Path) -> bool:
@@ -312,6 +312,20 @@ class Manifest(Database):
             for chunk in _chunks(numbers):
                 self._connection.execute(f"DELETE FROM files WHERE document IN ({marks(chunk)})", chunk)
                 self._connection.execute(f"UPDATE documents SET complete = 0 WHERE id IN ({marks(chunk)})", chunk)
+
+    def supersede(self, numbers: Sequence[int]) -> None:
+        """Has the next sync look at the files that hold these documents; what it reads then takes their place.
+
+        Until then each is found as before, under a random hash: else its content would count as known.
+        """
+        with self.transaction():
+            for chunk in _chunks(numbers):
+                self._connection.execute(
+                    f"UPDATE files SET checked_ns = mtime_ns WHERE document IN ({marks(chunk)})", chunk
+                )
+                self._connection.execute(
+                    f"UPDATE documents SET hash = randomblob(16) WHERE id IN ({marks(chunk)})", chunk
+                )
 
     def delete_documents(self, numbers: Iterable[int]) -> None:
         """Forgets documents whose passages are gone."""

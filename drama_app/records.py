@@ -199,6 +199,8 @@ class SyncReport:
     """Passages that the encoder read, over the time it took; 0 if they were too few to tell."""
     stopped: bool = False
     """True if the person stopped it; the next sync goes on from there."""
+    looked_at: tuple[Path, ...] | None = None
+    """The files and folders that it was about, as are `failed` and `notes`; None is every root."""
 
 
 @dataclass(frozen=True, slots=True)

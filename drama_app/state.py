@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from drama_app.config import Settings, measure_folder
 from drama_app.manifest import Manifest
+from drama_app.mounts import away_mounts, describe_away
 from drama_app.records import RootStatus, Status
 from drama_app.scan import is_there
 
@@ -35,6 +36,7 @@ def read_status(manifest: Manifest, settings: Settings, store: "Callable[[], Pas
         failed=manifest.skipped("failed"),
         passed_over=manifest.number_of("passed over"),
         watching=read_watcher(manifest, settings),
+        notes=tuple(map(describe_away, away_mounts(manifest))),
     )
 
 

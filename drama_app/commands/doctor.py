@@ -124,7 +124,7 @@ def check_index(settings: Settings) -> Iterator[Check]:
 
     try:
         with Library.open(settings) as library:
-            faults, roots = library.check(), library.status().roots
+            faults, status = library.check(), library.status()
     except NoIndexError as error:
         yield Check("index", "warn", str(error))
         return
@@ -132,9 +132,10 @@ def check_index(settings: Settings) -> Iterator[Check]:
         yield Check("index", "fail", fault)
     if not faults:
         yield Check("index", "ok", "it opens, and its parts agree")
-    for root in roots:
+    for root in status.roots:
         if root.state == "missing":
             yield Check("index", "warn", f"{root.path} is missing: plug it in, or run `drama-app forget {root.path}`")
+    yield from (Check("index", "warn", note) for note in status.notes)
 
 
 def check_watching(settings: Settings) -> Iterator[Check]:

@@ -55,7 +55,7 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
             raise UsageError("no folder is indexed yet: run `drama-app index FOLDER`")
         wanted = roots or None
         if arguments.again:
-            library.forget_reading(roots)
+            library.forget_reading(roots, stop=stop)
             wanted = None  # copies elsewhere are read again too
         with showing_progress(output) as on_progress:
             sync = library.retry if arguments.retry else library.sync
@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
     else:
         _summarise(report, output)
     if report.stopped:
-        output.error(GO_ON)
+        output.error("stopped; `drama-app index` goes on from there" if arguments.again else GO_ON)
         return 130
     return 3 if report.failed else 0
 

@@ -4,6 +4,7 @@ Catches up first, then follows changes. With PATH these folders are followed fro
 """
 
 import argparse
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from drama_app.config import Settings
@@ -35,16 +36,17 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
                 output.note(f"{root} was paused: it is followed again")
         if not library.roots():
             raise UsageError("no folder is indexed yet: run `drama-app watch FOLDER`")
-        library.watch(on_report=_News(output).tell, on_state=output.note, stop=stop)
+        library.watch(on_report=_News(output, library.roots).tell, on_state=output.note, stop=stop)
     output.note("stopped; run the same command to continue")
     return 130
 
 
 class _News:
-    """Tells each failure and note once, not after every change."""
+    """Tells each failure and note once: again only after a look that did not find it any more."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, roots: Callable[[], Sequence[Path]]) -> None:
         self._output = output
+        self._roots = roots
         self._failed: frozenset[Skipped] = frozenset()
         self._notes: frozenset[str] = frozenset()
 
@@ -55,4 +57,7 @@ class _News:
         failed, notes = frozenset(report.failed), frozenset(report.notes)
         for line in [*sorted(notes - self._notes), *list_by_reason(failed - self._failed)]:
             self._output.note(line)
-        self._failed, self._notes = failed, notes
+        seen = set(self._roots() if report.looked_at is None else report.looked_at)
+        self._failed = failed | {each for each in self._failed if seen.isdisjoint((each.path, *each.path.parents))}
+        # A note does not say what it is about, so only a look at everything ends it.
+        self._notes = notes if seen.issuperset(self._roots()) else notes | self._notes

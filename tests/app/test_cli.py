@@ -5,6 +5,7 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -243,6 +244,44 @@ def test_failed_files_are_read_again_when_asked(
     assert json.loads(capsys.readouterr().out)["added"] == 1
     assert cli.main(["index", "--retry", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["added"] == 1
+
+
+def test_reading_again_that_was_stopped_goes_on_by_a_plain_index(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same command would start over, so the advice is `drama-app index`, which reads what was left."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "bees.txt").write_text("Bees dance on the comb.", encoding="utf-8")
+    cli.main(["index", str(folder), "--retriever", str(tiny)])
+    real = Library.sync
+
+    def stopped(self: Library, *rest: object, stop: threading.Event, **options: object) -> object:
+        stop.set()
+        return real(self, *rest, stop=stop, **options)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Library, "sync", stopped)
+        assert cli.main(["index", str(folder), "--again"]) == 130
+    assert "stopped; `drama-app index` goes on from there" in capsys.readouterr().err
+    assert cli.main(["index", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] == 1
+
+
+def test_a_pattern_that_is_no_unicode_is_kept_to(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--ignore` takes a name as the file system has it, and can be shown where another choice is refused."""
+    folder = tmp_path / "docs"
+    (folder / "deep").mkdir(parents=True)
+    for name in (b"caf\xe9.txt", b"tea.txt"):
+        Path(os.fsdecode(os.fsencode(folder) + b"/" + name)).write_text("About otters.", encoding="utf-8")
+
+    pattern = os.fsdecode(b"caf\xe9*")
+    assert cli.main(["index", str(folder), "--ignore", pattern, "--retriever", str(tiny), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 1
+    assert cli.main(["index", str(folder / "deep"), "--ignore", pattern]) == 2
+    assert "a new --ignore replaces what it has: caf" in capsys.readouterr().err
 
 
 def test_a_paused_folder_that_is_named_is_followed_again(

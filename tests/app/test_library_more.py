@@ -1,15 +1,16 @@
 """What front ends ask of a library beside syncing and searching: pause, retry, passages, folders that cover others."""
 
 import os
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from drama_app.errors import NoIndexError, UsageError
-from drama_app.indexer import followed_roots
+from drama_app.errors import NoIndexError, RetrieverError, UsageError
 from drama_app.library import Library
 from drama_app.records import Progress
+from drama_app.roots import followed_roots
 from tests.app.test_library import count_encoded
 
 
@@ -90,6 +91,37 @@ def test_everything_is_read_again_and_nothing_embedded_anew(library: Library, fo
     assert counter.passages == 0
 
 
+def test_reading_again_hides_nothing_meanwhile(library: Library, folder: Path) -> None:
+    """Until files are read again all are found as before, and a sync of something else takes no vector away."""
+    library.forget_reading()
+    assert len(library.search("train bread", mode="keywords").hits) == 2
+
+    stop = threading.Event()
+    stop.set()
+    library.sync(stop=stop)
+    (folder / "ship.txt").write_text("The ship lies in the harbour.\n")
+    library.sync([folder / "ship.txt"])
+    assert len(library.search("train bread", mode="keywords").hits) == 2
+    counter = count_encoded(library)
+    report = library.sync()  # a plain one goes on
+
+    assert (report.added, report.changed, report.removed, counter.passages) == (0, 2, 0, 0)
+    assert library.sync().changed == 0
+    assert len(library._store.document_ids()) == 3
+
+
+def test_reading_again_is_refused_before_anything_changes(library: Library) -> None:
+    """Where the retriever that filled the index is gone, reading again says so, and the index stays as it was."""
+    library._manifest.put(fingerprint="another")
+    library.__dict__.pop("_encoder")
+    before = list(library._manifest.files()), library._manifest.visible()
+
+    with pytest.raises(RetrieverError, match="drama-app model use shipped"):
+        library.forget_reading()
+    assert (list(library._manifest.files()), library._manifest.visible()) == before
+    assert library.search("train", mode="keywords").hits
+
+
 def test_what_is_unplugged_is_not_forgotten(library: Library, folder: Path) -> None:
     """Reading everything again leaves alone what cannot be read now."""
     library.sync()
@@ -111,6 +143,29 @@ def test_a_root_in_a_root_in_a_root_is_walked_once(library: Library, folder: Pat
     library.add_root(folder / "b", ignore=["*.bak"])
     library.add_root(folder)
     assert followed_roots(library._manifest, library._settings) == [folder, folder / "b"]
+
+
+def test_a_root_in_a_root_is_synced_with_it(library: Library, folder: Path) -> None:
+    """What a stopped sync or an unplugged drive left said of it ends with the outer one; what is paused stays so."""
+    library.forget(folder)
+    states = {"begun": "incomplete", "away": "missing", "paused": "paused", "own": "never synced"}
+    for name, state in states.items():
+        (folder / name).mkdir()
+        library.add_root(folder / name, ignore=["*.bak"] if name == "own" else None)
+        library._manifest.mark_root(folder / name, state=state, device=None, synced=None)
+    library.add_root(folder)
+    library.sync([folder])
+
+    found = {root.path.name: (root.state, root.synced is not None) for root in library.status().roots}
+    assert found == {
+        "files": ("ok", True), "begun": ("ok", True), "away": ("ok", True),
+        "paused": ("paused", False), "own": ("never synced", False),
+    }  # fmt: skip
+    before = library.status().roots
+    library.sync([folder / "begun"])
+    assert [root.path.name for root, old in zip(library.status().roots, before, strict=True) if root != old] == [
+        "begun"
+    ]
 
 
 def test_a_paused_folder_with_choices_stays_searchable_below_another(library: Library, folder: Path) -> None:

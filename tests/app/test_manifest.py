@@ -45,6 +45,18 @@ def test_names_that_are_not_unicode_come_back_exactly(manifest: Manifest) -> Non
     assert [row.path for row in manifest.files()] == [path]
 
 
+def test_patterns_that_are_not_unicode_come_back_exactly(manifest: Manifest) -> None:
+    """Any bytes may stand in an ignore pattern, and only a line break parts two; text of older indexes is read."""
+    patterns = (os.fsdecode(b"caf\xe9*"), "a\u2028b", "c\x85d")
+    manifest.add_root(Path("/a"), ignore=patterns)
+    manifest.add_root(Path("/b"))
+    manifest.add_root(Path("/c"), ignore=[])
+    manifest.add_root(Path("/d"))
+    manifest._connection.execute("UPDATE roots SET ignore = ? WHERE path = ?", ("*.bak\nx", b"/d"))
+
+    assert [root.ignore for root in manifest.roots()] == [patterns, (), (), ("*.bak", "x")]
+
+
 def test_filters_match_by_folder_type_and_time(manifest: Manifest) -> None:
     """Each condition narrows; without any, all match."""
     old = add(manifest, "/a/old.md", b"1", modified=100, kind="markdown")
