@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from drama_app import caretaker, keywords, passage_table
-from drama_app.common_terms import CommonTerms, holds_all
+from drama_app import caretaker, keywords, passage_table, phrases
+from drama_app.common_terms import CommonTerms
 from drama_app.errors import IndexDamagedError
+from drama_app.keywords import KeywordQuery
 from drama_app.lance import import_lancedb
 from drama_app.passage_table import TEXT_COLUMNS, VECTOR_COLUMNS, StoredPassage, read_rows
 from drama_app.records import Passage
@@ -51,8 +52,6 @@ LOOKED_UP = 30
 """Keyword candidates whose text, terms and vector are fetched; those further down rarely rise."""
 _WITH_TEXT = 100
 """Lists up to this long come with their texts: 4 ms for 60 rows, where fetching some of them later takes 6."""
-_PHRASE_FACTOR = 10
-"""A quoted phrase is looked for in this many times the limit."""
 _COMMON_TERMS = "common_terms.json"
 
 
@@ -145,8 +144,6 @@ class PassageStore:
         One log of 7,000 passages among 160 documents made passages look so alike that two of sixty good answers
         counted as none: the first passages drawn of each document go before its second ones, and so on.
         """
-        import pyarrow as pa
-
         drawn = size * _DRAWN
 
         def take(table: Any) -> "pa.Table":
@@ -159,8 +156,8 @@ class PassageStore:
         for place, document in enumerate(rows["document"].to_pylist()):
             turns.append((seen[document], place))
             seen[document] += 1
-        chosen = sorted(place for _, place in sorted(turns)[:size])
-        return passage_table.matrix_of(rows.take(pa.array(chosen, pa.int64()))["vector"], self._dim)
+        chosen = passage_table.numbers(sorted(place for _, place in sorted(turns)[:size]))
+        return passage_table.matrix_of(rows.take(chosen)["vector"], self._dim)
 
     def counts(self) -> dict[int, int]:
         """Passages a document, for every document that has any."""
@@ -237,23 +234,33 @@ class PassageStore:
         asked = keywords.parse_query(query)
         if not asked.words:
             return []
-        terms = " ".join(dict.fromkeys(term for word in asked.words for term in word))
-        columns = [*TEXT_COLUMNS[:2], "_score", *(["terms", "heading", "text"] if asked.phrases else [])]
+        match = phrases.make_query(asked)
 
         def run(table: Any, condition: Any, count: int) -> "pa.Table":
-            from lancedb.query import MatchQuery
-
-            match = MatchQuery(terms, "terms")  # type: ignore[call-arg]  # pydantic's defaults are not seen
-            search = table.search(match, query_type="fts").select(columns).limit(count)
+            search = table.search(match, query_type="fts").select([*TEXT_COLUMNS[:2], "_score"]).limit(count)
             return (search if condition is None else search.where(condition)).with_row_id(True).to_arrow()
 
-        rows = self._search(run, limit * (_PHRASE_FACTOR if asked.phrases else 1), documents, languages, without)
+        generation = self._cache.generation
+        rows = self._search(run, phrases.MOST if asked.phrases else limit, documents, languages, without)
         if rows is not None and asked.phrases:
-            rows = _hold_phrases(rows, asked).slice(0, limit)
+            rows = self._hold_phrases(generation, rows, asked, limit)
         found = list(zip(*_columns(rows, "document", "ordinal", "_score"), strict=True))
         best = self.passages([(document, ordinal) for document, ordinal, _ in found[:LOOKED_UP]], vectors=True)
         covered = {each.key: self._common_terms().coverage(asked.words, each.terms) for each in best}
         return [Candidate(number, place, score, covered.get((number, place), 0.0)) for number, place, score in found]
+
+    def _hold_phrases(self, generation: int, rows: "pa.Table", asked: KeywordQuery, limit: int) -> "pa.Table":
+        """The best rows that hold every quoted phrase; texts are read until there are `limit`."""
+        held: list[int] = []
+        for start in range(0, len(rows), phrases.SLICE):
+            # Once more: of a long list the cache keeps the last places, and these are the first.
+            part = self._remember(generation, rows.slice(start, phrases.SLICE))
+            keys = list(zip(*_columns(part, "document", "ordinal"), strict=True))
+            texts = {each.key for each in self.passages(keys) if phrases.stand_in(asked, each.passage)}
+            held += [start + place for place, key in enumerate(keys) if key in texts]
+            if len(held) >= limit:
+                break
+        return rows.take(passage_table.numbers(held[:limit]))
 
     def passages(self, keys: Sequence[Key], *, vectors: bool = False) -> list[StoredPassage]:
         """The passages of these keys, in the order of the keys; those that are gone are left out."""
@@ -385,14 +392,3 @@ def _columns(rows: "pa.Table | None", *names: str) -> list[list[Any]]:
 
 def _wanted(vectors: bool) -> list[str]:
     return [*TEXT_COLUMNS, *VECTOR_COLUMNS] if vectors else TEXT_COLUMNS
-
-
-def _hold_phrases(rows: "pa.Table", asked: keywords.KeywordQuery) -> "pa.Table":
-    """The rows that hold every quoted phrase."""
-    words = keywords.parse_query(" ".join(asked.phrases)).words
-    # Looking for the words first spares nine tenths of the folding: 20 ms in place of 170.
-    held = (
-        holds_all(words, terms) and asked.phrases_stand_in(f"{heading} {text}")
-        for terms, heading, text in zip(*_columns(rows, "terms", "heading", "text"), strict=True)
-    )
-    return rows.filter(passage_table.mask(held))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drama_app import caretaker, passage_table, store
+from drama_app import caretaker, passage_table, phrases, store
 from drama_app.errors import IndexDamagedError
 from drama_app.passage_table import StoredPassage
 from drama_app.records import Passage
@@ -177,6 +177,16 @@ def test_a_quoted_phrase_is_demanded(passages: PassageStore) -> None:
 
     assert {each.key for each in passages.keywords("lost bicycle", limit=5)} == {(1, 0), (1, 1)}
     assert [each.key for each in passages.keywords('"Lost bicycle"', limit=5)] == [(1, 0)]
+
+
+@pytest.mark.parametrize("query", ['"in the end"', 'how does it go "in the end" of it'])
+def test_a_phrase_of_common_words_is_found_behind_all_that_hold_its_words(passages: PassageStore, query: str) -> None:
+    """A phrase is found although more passages than are read at once rank above it by its words alone."""
+    passages.add_many((n, [passage("the end, in how it goes")], vectors(n)) for n in range(phrases.SLICE + 60))
+    passages.add(999, [passage(f"{'words of another matter ' * 30} in the end")], vectors(999))
+    passages.add(1000, [passage("in short, the matter")], vectors(1000))
+
+    assert [each.key for each in passages.keywords(query, limit=5)] == [(999, 0)]
 
 
 def test_a_heading_is_searched_with_its_text(passages: PassageStore) -> None:
