@@ -184,8 +184,18 @@ def results_to_json(results: Results) -> dict[str, Any]:
     return {
         "query": results.query,
         "mode": results.mode,
-        "nothing_good_enough": results.nothing_good_enough,
+        **verdict_to_json(results),
         "hits": [hit_to_json(hit) for hit in results.hits],
+    }
+
+
+def verdict_to_json(results: Results) -> dict[str, Any]:
+    """Returns what is to be known of all hits: whether they are near misses, and a quoted phrase that none holds."""
+    from drama_app.rank import find_missing_phrase
+
+    return {
+        "nothing_good_enough": results.nothing_good_enough,
+        "missing_phrase": find_missing_phrase(results) or None,
     }
 
 

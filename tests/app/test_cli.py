@@ -280,6 +280,7 @@ def test_each_line_of_jsonl_says_whether_it_is_a_near_miss(
     capsys.readouterr()
     monkeypatch.setattr(rank, "is_hopeless", lambda *_, **__: missed)
 
-    code = cli.main(["search", "dance on the comb", "--jsonl"])
+    code = cli.main(["search", 'dance "under the comb"', "--jsonl"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (code, [line["nothing_good_enough"] for line in lines]) == (int(missed), [missed, missed])
+    assert [line["missing_phrase"] for line in lines] == ["under the comb"] * 2

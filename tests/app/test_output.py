@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,8 +50,9 @@ def render(found: Results, *, links: bool = False, width: int = 60) -> str:
 def test_the_json_of_a_search_is_fixed_to_the_byte() -> None:
     """Other programs rely on these bytes."""
     golden = (
-        '{"query": "q", "mode": "fused", "nothing_good_enough": false, "hits": [{"path": "/d/b\\u00e9e.pdf", '
-        '"title": "Title", "type": "pdf", "page": 3, "line": null, "heading": "Bees \\u203a Dance", '
+        '{"query": "q", "mode": "fused", "nothing_good_enough": false, "missing_phrase": null, '
+        '"hits": [{"path": "/d/b\\u00e9e.pdf", "title": "Title", '
+        '"type": "pdf", "page": 3, "line": null, "heading": "Bees \\u203a Dance", '
         '"language": "en", "modified": "1970-01-01T00:00:00Z", "score": 0.5, "snippet": "Bees dance.", '
         '"passages": [{"page": 3, "line": null, "heading": "Bees \\u203a Dance", "language": "en", "start": 10, '
         '"end": 21, "score": 0.5, "scores": [{"source": "meaning", "value": 0.8, "rank": 1, "share": 0.5}], '
@@ -58,6 +60,15 @@ def test_the_json_of_a_search_is_fixed_to_the_byte() -> None:
     )
 
     assert json.dumps(results_to_json(results("/d/bée.pdf", "Bees dance."))) == golden
+
+
+def test_json_says_which_quoted_phrase_stands_nowhere() -> None:
+    """A program learns what the terminal tells: the hits are near the phrase, and none holds it."""
+    found = results("/d/bee.pdf", "Bees dance.")
+
+    assert results_to_json(replace(found, query='"bees dance"'))["missing_phrase"] is None
+    assert results_to_json(replace(found, query='why "bees sing"'))["missing_phrase"] == "bees sing"
+    assert results_to_json(replace(found, query='"bees sing"', hits=()))["missing_phrase"] == "bees sing"
 
 
 def test_a_name_that_is_not_unicode_survives_json() -> None:
