@@ -100,8 +100,8 @@ class Output:
 
     def write_path(self, path: Path, *, end: bytes = b"\n") -> None:
         """Writes a path byte for byte, for other programs; cleaned if a person would see it."""
-        if self.for_person and end == b"\n":
-            self.write_line(clean_for_terminal(str(path)))
+        if self.for_person:
+            self.stdout.write(clean_for_terminal(str(path)) + end.decode())
             return
         buffer = getattr(self.stdout, "buffer", None)
         if buffer is None:

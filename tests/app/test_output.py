@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -60,6 +61,22 @@ def test_the_json_of_a_search_is_fixed_to_the_byte() -> None:
     )
 
     assert json.dumps(results_to_json(results("/d/bée.pdf", "Bees dance."))) == golden
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\0"])
+def test_a_path_is_raw_for_a_program_and_clean_for_a_person(end: bytes) -> None:
+    """Whatever ends a path, a terminal gets nothing to obey, and a pipe gets the bytes of the name."""
+    raw = io.BytesIO()
+    output = Output()
+    output.stdout = io.TextIOWrapper(raw, encoding="utf-8")
+    path = Path(NASTY)
+    output.write_path(path, end=end)
+    assert raw.getvalue() == os.fsencode(path) + end
+
+    output.stdout = terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    output.write_path(path, end=end)
+    assert terminal.getvalue() == clean_for_terminal(str(path)) + end.decode()
 
 
 def test_json_says_which_quoted_phrase_stands_nowhere() -> None:
