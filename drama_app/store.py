@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from drama_app import caretaker, keywords, passage_table, phrases
 from drama_app.common_terms import CommonTerms
-from drama_app.errors import IndexDamagedError
 from drama_app.keywords import KeywordQuery
-from drama_app.lance import import_lancedb
+from drama_app.lance import READ_ERRORS, explain, import_lancedb, system_errors_told
 from drama_app.passage_table import TEXT_COLUMNS, VECTOR_COLUMNS, StoredPassage, read_rows
 from drama_app.records import Passage
 from drama_app.row_cache import RowCache
@@ -37,8 +36,6 @@ Key = tuple[int, int]
 
 log = logging.getLogger(__name__)
 
-_READ_ERRORS = (OSError, RuntimeError, ValueError)
-"""What LanceDB raises of a table that it cannot read."""
 _REFINE = 2
 """Candidates from the index's 2-bit codes, as a multiple of the limit, whose distance is computed exactly: each is a
 read of its own, and they are half of the time."""
@@ -99,7 +96,8 @@ class PassageStore:
             table: Name of the table, one a retriever.
 
         Raises:
-            IndexDamagedError: The table is of another schema or width, or cannot be read.
+            IndexDamagedError: The table is of another schema or width, or damaged.
+            DiskError: The system does not let it be read or made.
         """
         lancedb = import_lancedb()
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,8 +106,8 @@ class PassageStore:
             connection = passage_table.connect(lancedb, folder)
             opened = passage_table.open_or_create(connection, path, dim)
             found = opened.schema
-        except _READ_ERRORS as error:
-            raise IndexDamagedError(f"The index in {folder} cannot be read. Delete it and index again.") from error
+        except READ_ERRORS as error:
+            raise explain(error, folder) from error
         passage_table.check_schema(found, dim, folder)
         return cls(opened, path, dim)
 
@@ -308,7 +306,8 @@ class PassageStore:
 
     def refresh(self) -> None:
         """See what other processes have written since; costs a millisecond."""
-        self._table.checkout_latest()
+        with system_errors_told(self._path.parent, "read"):
+            self._table.checkout_latest()
         if (version := self._table.version) != self._version:
             self._version = version
             self._cache.forget()
@@ -316,7 +315,7 @@ class PassageStore:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One writer at a time; what was seen before may not be so afterwards."""
-        with self._lock:
+        with self._lock, system_errors_told(self._path.parent, "written"):
             try:
                 yield
             finally:
@@ -363,7 +362,7 @@ class PassageStore:
             return []
         try:
             rows = self._table.take_row_ids(places).select(_wanted(vectors)).to_arrow()
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             log.debug("rows have moved: %s", error)
             return []
         wanted = set(keys)
@@ -377,13 +376,13 @@ class PassageStore:
         """Run a query; once more on the newest version if the one it read has been tidied away."""
         try:
             return query(self._table)
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             log.debug("query again on the newest version: %s", error)
         try:
             self._table.checkout_latest()
             return query(self._table)
-        except _READ_ERRORS as error:
-            raise IndexDamagedError(f"The index in {self._path.parent} cannot be read.") from error
+        except READ_ERRORS as error:
+            raise explain(error, self._path.parent) from error
 
 
 def _columns(rows: "pa.Table | None", *names: str) -> list[list[Any]]:
