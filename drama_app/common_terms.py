@@ -64,9 +64,3 @@ class CommonTerms:
             weight for word, weight in zip(words, weights, strict=True) if any(f" {term} " in held for term in word)
         )
         return found / (sum(weights) or 1.0)
-
-
-def holds_all(words: Sequence[Sequence[str]], terms: str) -> bool:
-    """Whether `terms` has at least one term of every word."""
-    held = f" {terms} "
-    return all(any(f" {term} " in held for term in word) for word in words)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from drama_app.errors import IndexDamagedError, NoIndexError
+from drama_app.errors import DiskError, IndexDamagedError, NoIndexError
 
 SCHEMA_VERSION = 1
 
@@ -47,7 +47,10 @@ IN_MEMORY = ":memory:"
 
 
 class Database:
-    """One SQLite connection, usable from several threads: every call holds a lock."""
+    """One SQLite connection, usable from several threads: every call holds a lock.
+
+    Any call raises IndexDamagedError of a damaged file, and DiskError where the system or another process refuses.
+    """
 
     def __init__(self, path: Path) -> None:
         """Opens or creates the manifest at `path`.
@@ -106,7 +109,7 @@ class Database:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """Groups changes: all of them are kept, or none. May be nested."""
-        with self._lock:
+        with self._lock, self._told():
             outermost = self._depth == 0
             if outermost:
                 self._connection.execute("BEGIN IMMEDIATE")
@@ -123,5 +126,23 @@ class Database:
                 self._depth -= 1
 
     def _rows(self, sql: str, values: Sequence[object] = ()) -> list[tuple]:  # type: ignore[type-arg]
-        with self._lock:
+        with self._lock, self._told():
             return self._connection.execute(sql, values).fetchall()
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Makes a sentence of what a person can do something about; a wrong statement of ours stays what it is."""
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+            if code == sqlite3.SQLITE_ERROR:
+                raise
+            remedy = ": make room and try again" if code == sqlite3.SQLITE_FULL else ""
+            raise DiskError(f"the manifest {self._path} cannot be used: {error}{remedy}") from error
+        except sqlite3.DatabaseError as error:
+            if type(error) is not sqlite3.DatabaseError:
+                raise
+            raise IndexDamagedError(
+                f"the manifest {self._path} is damaged ({error}): run `drama-app purge` and index again"
+            ) from error

@@ -5,6 +5,7 @@ DramaError                 2
 |-- NoIndexError           2   nothing has been indexed yet
 |-- RetrieverError         2   a retriever folder was refused
 |-- IndexDamagedError      2   the index on disk cannot be used as it is
+|-- DiskError              2   the system does not let the index be read or written just now
 |-- ExtractionError        -   one file gave no text: becomes a row, never ends a run
 `-- Interrupted          130   the person stopped the run
 """
@@ -30,6 +31,10 @@ class RetrieverError(DramaError):
 
 class IndexDamagedError(DramaError):
     """The index on disk is of another schema or cannot be read."""
+
+
+class DiskError(DramaError):
+    """The system does not let the index be read or written: a full disk, too many open files. Nothing is damaged."""
 
 
 class ExtractionError(DramaError):

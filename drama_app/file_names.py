@@ -1,8 +1,10 @@
 """Files that are asked for by name: which words of a query a name must hold, and whether it does. Opens nothing."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+
+import regex
 
 from drama_app.keywords import fold
 
@@ -12,6 +14,8 @@ _MOST_WORDS = 8  # a longer query is a question
 _LEAST = 3  # letters of which a part of a name may be meant; fewer must be a whole word
 _FIRST_UNSPACED = "\u0e00"  # from Thai on two characters are as telling
 _WORD = re.compile(r"[^\W_]+")
+_HUMP = regex.compile(r"(?<=\p{Ll})(?=\p{Lu})")
+"""Where the second word of "taxReport" begins."""
 
 
 def fold_name(path: Path) -> str:
@@ -32,6 +36,16 @@ def holds_words(name: str, words: Sequence[str]) -> bool:
     )
 
 
+def is_meant(path: Path, words: Sequence[str], held: Collection[str]) -> bool:
+    """Whether a name that holds the words is asked for by them, if passages hold the words `held` as whole words.
+
+    Then "syntax.md" is not what "tax" asks for, while "taxes.md" and "myTax.md" may be. What no passage holds may be
+    meant as any part of a name.
+    """
+    names = fold_name(path), fold(_HUMP.sub(" ", path.name))
+    return all(any(_begins_word(word, name) for name in names) for word in words if word in held)
+
+
 def is_named(name: str, words: Sequence[str]) -> bool:
     """Whether a folded name, with or without its ending, is made of these words and no others."""
     return sorted(words) in (sorted(_WORD.findall(name)), sorted(_WORD.findall(name.rpartition(".")[0])))
@@ -39,6 +53,10 @@ def is_named(name: str, words: Sequence[str]) -> bool:
 
 def _is_telling(word: str) -> bool:
     return len(word) >= _LEAST or (len(word) > 1 and word[0] >= _FIRST_UNSPACED)
+
+
+def _begins_word(word: str, name: str) -> bool:
+    return word[0] >= _FIRST_UNSPACED or re.search(rf"(?<![^\W\d_]){re.escape(word)}", name) is not None
 
 
 def _stands_alone(word: str, name: str) -> bool:

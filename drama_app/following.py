@@ -4,7 +4,6 @@ Owns the line of state and the loop; which paths changed is the watcher's busine
 """
 
 import logging
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from drama_app.config import Settings, make_private
-from drama_app.errors import UsageError
+from drama_app.errors import DiskError, UsageError
 from drama_app.manifest import Manifest
 from drama_app.records import NOT_UP_TO_DATE, Progress, SyncReport
 from drama_app.roots import rules_for
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_DISK_ERRORS = (OSError, RuntimeError, sqlite3.OperationalError)
-"""A full or vanished disk, as the system, LanceDB and SQLite tell it."""
+_DISK_ERRORS = (OSError, RuntimeError, DiskError)
+"""A full or vanished disk, as the system, LanceDB and the parts of the index tell it."""
 
 
 def follow(
@@ -65,7 +64,7 @@ def follow(
                 on_report(report)
             state.rest(report)
     finally:
-        with suppress(sqlite3.OperationalError):  # an index that was deleted cannot be written, and is told of already
+        with suppress(DiskError):  # an index that was deleted cannot be written, and is told of already
             manifest.put(watch_state="")
         lock.release()
 
@@ -107,7 +106,7 @@ class _State:
         # File names that are no UTF-8 can be neither kept nor shown as they are.
         line = "; ".join((line, *self.notes)).encode("utf-8", "replace").decode()
         if line != self._kept:
-            with suppress(sqlite3.OperationalError):
+            with suppress(DiskError):
                 self._manifest.put(watch_state=line)
                 self._kept = line
         if line != self._said:

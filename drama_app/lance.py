@@ -1,17 +1,24 @@
-"""Imports LanceDB quietly and fast; owns its environment variables and nothing else.
+"""Imports LanceDB quietly and fast, and makes sentences of its errors; owns its environment variables.
 
 It refuses to know what the store does with the package.
 """
 
+import errno
 import importlib
 import importlib.abc
 import importlib.machinery
 import logging
 import os
+import re
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+from drama_app.errors import DiskError, DramaError, IndexDamagedError
 
 _REST_CLIENT = "lance_namespace_urllib3_client"
 _NATIVE = "lancedb._lancedb"
@@ -22,6 +29,11 @@ _ENVIRONMENT = {
     # Rows that it holds at once where it rewrites a table: 8,192 take 90 MB more at 100,000 rows, and are no faster.
     "LANCE_DEFAULT_BATCH_SIZE": "1024",
 }
+READ_ERRORS = (OSError, RuntimeError, ValueError)
+"""What LanceDB raises of a table that it cannot read."""
+_SYSTEM_ERROR = re.compile(r"([^:]+) \(os error (\d+)\)")
+_LONGEST = 200
+"""Characters of a cause: LanceDB adds where in its own source it stood, again and again."""
 _lock = threading.Lock()
 
 log = logging.getLogger(__name__)
@@ -66,6 +78,34 @@ def _forget(*packages: str) -> None:
     """Take the modules of these packages out, but not the native one, which cannot start twice in a process."""
     for name in [name for name in sys.modules if name.partition(".")[0] in packages and name != _NATIVE]:
         del sys.modules[name]
+
+
+def explain(error: Exception, folder: Path, done: str = "read") -> DramaError:
+    """What to tell a person of an error of LanceDB's.
+
+    Only a table whose parts are gone or make no sense is worth making anew; a full disk or too many open files are not.
+    """
+    said = _SYSTEM_ERROR.search(str(error))
+    number = error.errno if isinstance(error, OSError) and error.errno else int(said[2]) if said else 0
+    if number and number != errno.ENOENT:
+        cause = said[1].strip() if said else os.strerror(number)
+        remedy = ": make room and try again" if number in (errno.ENOSPC, errno.EDQUOT) else ""
+        return DiskError(f"the index in {folder} cannot be {done}: {cause}{remedy}")
+    cause = " ".join(str(error).split())
+    cause = cause if len(cause) <= _LONGEST else cause[:_LONGEST] + "…"
+    return IndexDamagedError(f"the index in {folder} cannot be {done} ({cause}): run `drama-app purge` and index again")
+
+
+@contextmanager
+def system_errors_told(folder: Path, done: str) -> Iterator[None]:
+    """Makes a sentence of what the system refuses; other errors are left as they are."""
+    try:
+        yield
+    except READ_ERRORS as error:
+        told = explain(error, folder, done)
+        if isinstance(told, DiskError):
+            raise told from error
+        raise
 
 
 class _StandIn(ModuleType):

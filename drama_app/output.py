@@ -100,8 +100,8 @@ class Output:
 
     def write_path(self, path: Path, *, end: bytes = b"\n") -> None:
         """Writes a path byte for byte, for other programs; cleaned if a person would see it."""
-        if self.for_person and end == b"\n":
-            self.write_line(clean_for_terminal(str(path)))
+        if self.for_person:
+            self.stdout.write(clean_for_terminal(str(path)) + end.decode())
             return
         buffer = getattr(self.stdout, "buffer", None)
         if buffer is None:
@@ -184,8 +184,18 @@ def results_to_json(results: Results) -> dict[str, Any]:
     return {
         "query": results.query,
         "mode": results.mode,
-        "nothing_good_enough": results.nothing_good_enough,
+        **verdict_to_json(results),
         "hits": [hit_to_json(hit) for hit in results.hits],
+    }
+
+
+def verdict_to_json(results: Results) -> dict[str, Any]:
+    """Returns what is to be known of all hits: whether they are near misses, and a quoted phrase that none holds."""
+    from drama_app.rank import find_missing_phrase
+
+    return {
+        "nothing_good_enough": results.nothing_good_enough,
+        "missing_phrase": find_missing_phrase(results) or None,
     }
 
 

@@ -260,3 +260,10 @@ def mask(wanted: "Iterable[bool]") -> "pa.Array":
     import pyarrow as pa
 
     return pa.array(list(wanted), pa.bool_())
+
+
+def numbers(places: Iterable[int]) -> "pa.Array":
+    """Which rows to keep and in which order, for `Table.take`."""
+    import pyarrow as pa
+
+    return pa.array(list(places), pa.int64())

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from drama_app.errors import IndexDamagedError, UsageError
 from drama_app.file_filters import passes
-from drama_app.file_names import MOST, fold_name, holds_words, is_named, name_words
+from drama_app.file_names import MOST, fold_name, holds_words, is_meant, is_named, name_words
 from drama_app.highlight import best_sentence, mark_words
 from drama_app.manifest import DocumentRow, FileRow, Manifest
 from drama_app.records import Filters, Hit, Mode, Passage, PassageHit, Results
@@ -191,7 +191,8 @@ class Searcher:
                 query, limit=count, documents=documents, languages=filters.languages, without=without
             )
             rows = store.passages([each.key for each in found[:LOOKED_UP]], vectors=True)
-            return found, {row.key: row for row in rows}, self._find_named(query, filters) if mode == "fused" else []
+            named = self._find_named(query, filters, rows) if mode == "fused" else []
+            return found, {row.key: row for row in rows}, named
 
         matching = self._beside.submit(match)
         vector, meaning = None, []
@@ -202,20 +203,24 @@ class Searcher:
             )
         return _Found(vector, meaning, *matching.result())
 
-    def _find_named(self, query: str, filters: Filters) -> list[int]:
-        """Documents with a file that is named so and passes the filters; none if a word stands in too many names."""
+    def _find_named(self, query: str, filters: Filters, rows: "Sequence[StoredPassage]") -> list[int]:
+        """Documents with a file that is named so and passes the filters; none if a word stands in too many names.
+
+        `rows` are the passages that hold words of the query: what they hold whole is not asked of the inside of names.
+        """
         words = name_words(query)
         if not words or filters.languages:  # which passage is in one of these languages is not known here
             return []
         numbers = self._manifest.named(words)
-        rows, places = self._manifest.documents(numbers), self._manifest.paths_of(numbers)
+        known, places = self._manifest.documents(numbers), self._manifest.paths_of(numbers)
+        held = {term for row in rows for term in row.terms.split()} if numbers else set()
         found, exact = [], []
-        for number in (each for each in numbers if each in rows and rows[each].passages):
-            kind = rows[number].kind
-            names = [fold_name(each.path) for each in places.get(number, ()) if passes(each, filters, kind)]
-            if any(holds_words(name, words) for name in names):
+        for number in (each for each in numbers if each in known and known[each].passages):
+            kind = known[number].kind
+            paths = [each.path for each in places.get(number, ()) if passes(each, filters, kind)]
+            if any(holds_words(fold_name(path), words) and is_meant(path, words, held) for path in paths):
                 found.append(number)
-            if any(is_named(name, words) for name in names):
+            if any(is_named(fold_name(path), words) for path in paths):
                 exact.append(number)
         return found if len(found) <= MOST else exact[:MOST]
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from drama_app import caretaker, keywords, passage_table
-from drama_app.common_terms import CommonTerms, holds_all
-from drama_app.errors import IndexDamagedError
-from drama_app.lance import import_lancedb
+from drama_app import caretaker, keywords, passage_table, phrases
+from drama_app.common_terms import CommonTerms
+from drama_app.keywords import KeywordQuery
+from drama_app.lance import READ_ERRORS, explain, import_lancedb, system_errors_told
 from drama_app.passage_table import TEXT_COLUMNS, VECTOR_COLUMNS, StoredPassage, read_rows
 from drama_app.records import Passage
 from drama_app.row_cache import RowCache
@@ -36,8 +36,6 @@ Key = tuple[int, int]
 
 log = logging.getLogger(__name__)
 
-_READ_ERRORS = (OSError, RuntimeError, ValueError)
-"""What LanceDB raises of a table that it cannot read."""
 _REFINE = 2
 """Candidates from the index's 2-bit codes, as a multiple of the limit, whose distance is computed exactly: each is a
 read of its own, and they are half of the time."""
@@ -51,8 +49,6 @@ LOOKED_UP = 30
 """Keyword candidates whose text, terms and vector are fetched; those further down rarely rise."""
 _WITH_TEXT = 100
 """Lists up to this long come with their texts: 4 ms for 60 rows, where fetching some of them later takes 6."""
-_PHRASE_FACTOR = 10
-"""A quoted phrase is looked for in this many times the limit."""
 _COMMON_TERMS = "common_terms.json"
 
 
@@ -100,7 +96,8 @@ class PassageStore:
             table: Name of the table, one a retriever.
 
         Raises:
-            IndexDamagedError: The table is of another schema or width, or cannot be read.
+            IndexDamagedError: The table is of another schema or width, or damaged.
+            DiskError: The system does not let it be read or made.
         """
         lancedb = import_lancedb()
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,8 +106,8 @@ class PassageStore:
             connection = passage_table.connect(lancedb, folder)
             opened = passage_table.open_or_create(connection, path, dim)
             found = opened.schema
-        except _READ_ERRORS as error:
-            raise IndexDamagedError(f"The index in {folder} cannot be read. Delete it and index again.") from error
+        except READ_ERRORS as error:
+            raise explain(error, folder) from error
         passage_table.check_schema(found, dim, folder)
         return cls(opened, path, dim)
 
@@ -145,8 +142,6 @@ class PassageStore:
         One log of 7,000 passages among 160 documents made passages look so alike that two of sixty good answers
         counted as none: the first passages drawn of each document go before its second ones, and so on.
         """
-        import pyarrow as pa
-
         drawn = size * _DRAWN
 
         def take(table: Any) -> "pa.Table":
@@ -159,8 +154,8 @@ class PassageStore:
         for place, document in enumerate(rows["document"].to_pylist()):
             turns.append((seen[document], place))
             seen[document] += 1
-        chosen = sorted(place for _, place in sorted(turns)[:size])
-        return passage_table.matrix_of(rows.take(pa.array(chosen, pa.int64()))["vector"], self._dim)
+        chosen = passage_table.numbers(sorted(place for _, place in sorted(turns)[:size]))
+        return passage_table.matrix_of(rows.take(chosen)["vector"], self._dim)
 
     def counts(self) -> dict[int, int]:
         """Passages a document, for every document that has any."""
@@ -237,23 +232,33 @@ class PassageStore:
         asked = keywords.parse_query(query)
         if not asked.words:
             return []
-        terms = " ".join(dict.fromkeys(term for word in asked.words for term in word))
-        columns = [*TEXT_COLUMNS[:2], "_score", *(["terms", "heading", "text"] if asked.phrases else [])]
+        match = phrases.make_query(asked)
 
         def run(table: Any, condition: Any, count: int) -> "pa.Table":
-            from lancedb.query import MatchQuery
-
-            match = MatchQuery(terms, "terms")  # type: ignore[call-arg]  # pydantic's defaults are not seen
-            search = table.search(match, query_type="fts").select(columns).limit(count)
+            search = table.search(match, query_type="fts").select([*TEXT_COLUMNS[:2], "_score"]).limit(count)
             return (search if condition is None else search.where(condition)).with_row_id(True).to_arrow()
 
-        rows = self._search(run, limit * (_PHRASE_FACTOR if asked.phrases else 1), documents, languages, without)
+        generation = self._cache.generation
+        rows = self._search(run, phrases.MOST if asked.phrases else limit, documents, languages, without)
         if rows is not None and asked.phrases:
-            rows = _hold_phrases(rows, asked).slice(0, limit)
+            rows = self._hold_phrases(generation, rows, asked, limit)
         found = list(zip(*_columns(rows, "document", "ordinal", "_score"), strict=True))
         best = self.passages([(document, ordinal) for document, ordinal, _ in found[:LOOKED_UP]], vectors=True)
         covered = {each.key: self._common_terms().coverage(asked.words, each.terms) for each in best}
         return [Candidate(number, place, score, covered.get((number, place), 0.0)) for number, place, score in found]
+
+    def _hold_phrases(self, generation: int, rows: "pa.Table", asked: KeywordQuery, limit: int) -> "pa.Table":
+        """The best rows that hold every quoted phrase; texts are read until there are `limit`."""
+        held: list[int] = []
+        for start in range(0, len(rows), phrases.SLICE):
+            # Once more: of a long list the cache keeps the last places, and these are the first.
+            part = self._remember(generation, rows.slice(start, phrases.SLICE))
+            keys = list(zip(*_columns(part, "document", "ordinal"), strict=True))
+            texts = {each.key for each in self.passages(keys) if phrases.stand_in(asked, each.passage)}
+            held += [start + place for place, key in enumerate(keys) if key in texts]
+            if len(held) >= limit:
+                break
+        return rows.take(passage_table.numbers(held[:limit]))
 
     def passages(self, keys: Sequence[Key], *, vectors: bool = False) -> list[StoredPassage]:
         """The passages of these keys, in the order of the keys; those that are gone are left out."""
@@ -301,7 +306,8 @@ class PassageStore:
 
     def refresh(self) -> None:
         """See what other processes have written since; costs a millisecond."""
-        self._table.checkout_latest()
+        with system_errors_told(self._path.parent, "read"):
+            self._table.checkout_latest()
         if (version := self._table.version) != self._version:
             self._version = version
             self._cache.forget()
@@ -309,7 +315,7 @@ class PassageStore:
     @contextmanager
     def _changing(self) -> Iterator[None]:
         """One writer at a time; what was seen before may not be so afterwards."""
-        with self._lock:
+        with self._lock, system_errors_told(self._path.parent, "written"):
             try:
                 yield
             finally:
@@ -356,7 +362,7 @@ class PassageStore:
             return []
         try:
             rows = self._table.take_row_ids(places).select(_wanted(vectors)).to_arrow()
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             log.debug("rows have moved: %s", error)
             return []
         wanted = set(keys)
@@ -370,13 +376,13 @@ class PassageStore:
         """Run a query; once more on the newest version if the one it read has been tidied away."""
         try:
             return query(self._table)
-        except _READ_ERRORS as error:
+        except READ_ERRORS as error:
             log.debug("query again on the newest version: %s", error)
         try:
             self._table.checkout_latest()
             return query(self._table)
-        except _READ_ERRORS as error:
-            raise IndexDamagedError(f"The index in {self._path.parent} cannot be read.") from error
+        except READ_ERRORS as error:
+            raise explain(error, self._path.parent) from error
 
 
 def _columns(rows: "pa.Table | None", *names: str) -> list[list[Any]]:
@@ -385,14 +391,3 @@ def _columns(rows: "pa.Table | None", *names: str) -> list[list[Any]]:
 
 def _wanted(vectors: bool) -> list[str]:
     return [*TEXT_COLUMNS, *VECTOR_COLUMNS] if vectors else TEXT_COLUMNS
-
-
-def _hold_phrases(rows: "pa.Table", asked: keywords.KeywordQuery) -> "pa.Table":
-    """The rows that hold every quoted phrase."""
-    words = keywords.parse_query(" ".join(asked.phrases)).words
-    # Looking for the words first spares nine tenths of the folding: 20 ms in place of 170.
-    held = (
-        holds_all(words, terms) and asked.phrases_stand_in(f"{heading} {text}")
-        for terms, heading, text in zip(*_columns(rows, "terms", "heading", "text"), strict=True)
-    )
-    return rows.filter(passage_table.mask(held))

@@ -1,6 +1,7 @@
 """Check that everything works here, and say what to do where it does not."""
 
 import argparse
+import logging
 import os
 import shutil
 import stat
@@ -17,6 +18,8 @@ NAME = "doctor"
 HELP = "check that everything works here"
 FREE_BYTES = 1_000_000_000  # an index of 100,000 passages takes about a third of it, rewritten once while tidied
 COUNTED_FOLDERS = 200_000  # counting stops here: more than any usual limit
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,16 +44,26 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
         check_folders, check_disk, check_processor, check_retriever, check_index, check_watching,
     )  # fmt: skip
     for step in steps:
-        try:
-            checks += step(settings)
-        except (DramaError, OSError) as error:
-            checks.append(Check(step.__name__.removeprefix("check_"), "fail", str(error)))
+        checks += _run_step(step, settings)
     if arguments.json:
         output.write_json([{"check": each.name, "state": each.state, "text": each.text} for each in checks])
     else:
         for each in checks:
             output.write_line(clean_for_terminal(f"{each.state:<4}  {each.name:<10}  {each.text}"))
     return 1 if any(each.state == "fail" for each in checks) else 0
+
+
+def _run_step(step: Callable[[Settings], Iterator[Check]], settings: Settings) -> Iterator[Check]:
+    """Yields what a step finds; whatever error ends it is a failed check, and the other steps go on."""
+    name = step.__name__.removeprefix("check_")
+    try:
+        yield from step(settings)
+    except (DramaError, OSError) as error:
+        yield Check(name, "fail", str(error))
+    except Exception as error:
+        log.critical("unexpected error in a check", exc_info=True)
+        said = f"this check itself failed: {type(error).__name__}: {error}"
+        yield Check(name, "fail", f"{said}; the details are in {settings.log_file}")
 
 
 def check_folders(settings: Settings) -> Iterator[Check]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from drama_app.config import Settings, expand_home
 from drama_app.dates import read_span
 from drama_app.errors import UsageError
-from drama_app.output import Output, hit_to_json, results_to_json
+from drama_app.output import Output, hit_to_json, results_to_json, verdict_to_json
 from drama_app.records import Filters, Results
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
     if arguments.json:
         output.write_json(results_to_json(results))
     elif arguments.jsonl:
+        verdict = verdict_to_json(results)
         for hit in results.hits:
-            line = {"nothing_good_enough": results.nothing_good_enough, **hit_to_json(hit)}
-            output.write_json(line, indent=None)
+            output.write_json({**verdict, **hit_to_json(hit)}, indent=None)
     elif arguments.paths and not results.nothing_good_enough:
         for hit in results.hits:
             output.write_path(hit.path, end=b"\0" if arguments.null else b"\n")

@@ -319,6 +319,35 @@ def test_each_line_of_jsonl_says_whether_it_is_a_near_miss(
     capsys.readouterr()
     monkeypatch.setattr(rank, "is_hopeless", lambda *_, **__: missed)
 
-    code = cli.main(["search", "dance on the comb", "--jsonl"])
+    code = cli.main(["search", 'dance "under the comb"', "--jsonl"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert (code, [line["nothing_good_enough"] for line in lines]) == (int(missed), [missed, missed])
+    assert [line["missing_phrase"] for line in lines] == ["under the comb"] * 2
+
+
+def test_doctor_tells_all_it_found_although_a_check_fails_itself(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An index so damaged that its check ends with an error is one failed line among those of the other checks."""
+    (tmp_path / "bees.txt").write_text("Bees dance on the comb.", encoding="utf-8")
+    cli.main(["index", str(tmp_path / "bees.txt"), "--retriever", str(tiny)])
+    capsys.readouterr()
+
+    def fail(_: Library) -> None:
+        raise ZeroDivisionError("a fault of ours")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Library, "check", fail)
+        assert cli.main(["doctor"]) == 1
+    out = capsys.readouterr().out
+    assert "ok    folders" in out and "watch" in out
+    assert "fail  index       this check itself failed: ZeroDivisionError: a fault of ours" in out
+
+    manifest = tmp_path / "home" / "data" / "index" / "manifest.db"
+    content = manifest.read_bytes()
+    manifest.write_bytes(content[:4096] + b"\xab" * (len(content) - 4096))
+    assert cli.main(["doctor"]) == 1
+    out, err = capsys.readouterr()
+    assert "ok    folders" in out and "fail  index" in out and "drama-app purge" in out
+    assert cli.main(["search", "bees"]) == 2
+    assert "should not have" not in err + capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from drama_app.config import Settings
-from drama_app.file_names import MOST, fold_name, holds_words, is_named, name_words
+from drama_app.file_names import MOST, fold_name, holds_words, is_meant, is_named, name_words
 from drama_app.library import Library
 from drama_app.manifest import FileRow, Manifest
 from drama_app.records import Filters, Results
@@ -54,6 +54,28 @@ def test_a_name_holds_every_word_of_the_query(query: str, name: str, held: bool)
     assert holds_words(fold_name(Path("/a") / name), name_words(query)) is held
 
 
+@pytest.mark.parametrize(
+    ("query", "name", "meant"),
+    [
+        ("tax", "syntax.md", False),
+        ("rent", "parenting.md", False),
+        ("tax", "taxes-2024.md", True),
+        ("tax", "myTaxReport.md", True),
+        ("mytax", "myTaxReport.md", True),
+        ("tax", "2024tax.md", True),
+        ("tax other", "syntax of others.md", False),
+        ("契約", "新契約書.txt", True),
+    ],
+)
+def test_a_word_of_the_texts_is_not_asked_of_the_inside_of_a_name(query: str, name: str, meant: bool) -> None:
+    """Where passages hold a word, only names with a word that begins so are meant; else any part of a name may be."""
+    words = name_words(query)
+
+    assert holds_words(fold_name(Path("/a") / name), words)
+    assert is_meant(Path("/a") / name, words, held=words) is meant
+    assert is_meant(Path("/a") / name, words, held=())
+
+
 def test_questions_and_single_letters_ask_for_no_name() -> None:
     """Long questions and queries of nothing but short words name no file."""
     assert not name_words("how do the bees of the hive tell each other where")
@@ -93,6 +115,19 @@ def test_names_follow_a_rename(library: Library, tmp_path: Path) -> None:
     assert first(library.search("ferrets")) == "ferrets.txt"
     assert first(library.search("weasels")) == "weasels.txt"
     assert first(library.search("otters")) is None
+
+
+def test_texts_with_the_word_stand_above_a_name_that_holds_it_by_accident(library: Library, tmp_path: Path) -> None:
+    """A search for "tax" is about tax: "syntax.txt" is not put first, and is if no text holds the word."""
+    folder = tmp_path / "files"
+    (folder / "syntax.txt").write_text("How verbs and nouns are put in order.")
+    library.sync()
+    assert first(library.search("tax")) == "syntax.txt"
+    for place in range(11):
+        (folder / f"letter {place}.txt").write_text(f"The tax of year {place} is paid.")
+    library.sync()
+    assert first(library.search("tax")) is None
+    assert library.search("tax").hits[0].path.name.startswith("letter")
 
 
 def test_a_word_of_many_names_names_none(library: Library, tmp_path: Path) -> None:

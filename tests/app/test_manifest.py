@@ -1,11 +1,12 @@
 """The manifest: what is visible, what is below a path, what a filter matches."""
 
 import os
+import sqlite3
 from pathlib import Path
 
 import pytest
 
-from drama_app.errors import IndexDamagedError
+from drama_app.errors import DiskError, IndexDamagedError
 from drama_app.manifest import FileRow, Manifest
 from drama_app.records import Filters
 
@@ -115,3 +116,38 @@ def test_manifest_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) ->
     (tmp_path / "manifest.db").write_bytes(b"no database at all" * 100)
     with pytest.raises(IndexDamagedError, match="purge"):
         Manifest(tmp_path / "manifest.db")
+
+
+def damage(path: Path) -> None:
+    """Makes nonsense of every page of a closed database but the first, which names the tables."""
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\xab" * (len(content) - 4096))
+
+
+def test_a_damaged_page_is_a_sentence_with_the_remedy(tmp_path: Path) -> None:
+    """Damage that shows only when a row is read is told as such, like damage that shows at the start."""
+    Manifest(tmp_path / "manifest.db").close()
+    damage(tmp_path / "manifest.db")
+    with pytest.raises(IndexDamagedError, match="drama-app purge"):
+        Manifest(tmp_path / "manifest.db").get("table")
+
+
+def test_a_full_disk_is_not_called_damage(manifest: Manifest) -> None:
+    """A change for which there is no room is refused with the remedy, and what was there before is whole."""
+    manifest.put(kept="before")
+    manifest._connection.execute("PRAGMA max_page_count=1")  # as few as there are now
+
+    with pytest.raises(DiskError, match="make room") as refusal:
+        manifest.put(kept="after" * 100_000)
+
+    assert "purge" not in str(refusal.value)
+    assert manifest.get("kept") == "before"
+
+
+def test_a_wrong_statement_of_ours_stays_a_fault(manifest: Manifest) -> None:
+    """Nobody is told to make room for a mistake in the program."""
+    with pytest.raises(sqlite3.OperationalError, match="no such table"):
+        manifest._rows("SELECT * FROM no_such_thing")
+    manifest.close()
+    with pytest.raises(sqlite3.ProgrammingError):
+        manifest.get("kept")

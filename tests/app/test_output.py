@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,8 +51,9 @@ def render(found: Results, *, links: bool = False, width: int = 60) -> str:
 def test_the_json_of_a_search_is_fixed_to_the_byte() -> None:
     """Other programs rely on these bytes."""
     golden = (
-        '{"query": "q", "mode": "fused", "nothing_good_enough": false, "hits": [{"path": "/d/b\\u00e9e.pdf", '
-        '"title": "Title", "type": "pdf", "page": 3, "line": null, "heading": "Bees \\u203a Dance", '
+        '{"query": "q", "mode": "fused", "nothing_good_enough": false, "missing_phrase": null, '
+        '"hits": [{"path": "/d/b\\u00e9e.pdf", "title": "Title", '
+        '"type": "pdf", "page": 3, "line": null, "heading": "Bees \\u203a Dance", '
         '"language": "en", "modified": "1970-01-01T00:00:00Z", "score": 0.5, "snippet": "Bees dance.", '
         '"passages": [{"page": 3, "line": null, "heading": "Bees \\u203a Dance", "language": "en", "start": 10, '
         '"end": 21, "score": 0.5, "scores": [{"source": "meaning", "value": 0.8, "rank": 1, "share": 0.5}], '
@@ -58,6 +61,31 @@ def test_the_json_of_a_search_is_fixed_to_the_byte() -> None:
     )
 
     assert json.dumps(results_to_json(results("/d/bée.pdf", "Bees dance."))) == golden
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\0"])
+def test_a_path_is_raw_for_a_program_and_clean_for_a_person(end: bytes) -> None:
+    """Whatever ends a path, a terminal gets nothing to obey, and a pipe gets the bytes of the name."""
+    raw = io.BytesIO()
+    output = Output()
+    output.stdout = io.TextIOWrapper(raw, encoding="utf-8")
+    path = Path(NASTY)
+    output.write_path(path, end=end)
+    assert raw.getvalue() == os.fsencode(path) + end
+
+    output.stdout = terminal = io.StringIO()
+    terminal.isatty = lambda: True  # type: ignore[method-assign]
+    output.write_path(path, end=end)
+    assert terminal.getvalue() == clean_for_terminal(str(path)) + end.decode()
+
+
+def test_json_says_which_quoted_phrase_stands_nowhere() -> None:
+    """A program learns what the terminal tells: the hits are near the phrase, and none holds it."""
+    found = results("/d/bee.pdf", "Bees dance.")
+
+    assert results_to_json(replace(found, query='"bees dance"'))["missing_phrase"] is None
+    assert results_to_json(replace(found, query='why "bees sing"'))["missing_phrase"] == "bees sing"
+    assert results_to_json(replace(found, query='"bees sing"', hits=()))["missing_phrase"] == "bees sing"
 
 
 def test_a_name_that_is_not_unicode_survives_json() -> None:

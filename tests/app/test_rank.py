@@ -103,6 +103,19 @@ def test_exact_match_comes_first(query, text):
     assert (fused[0].document, fused[0].exact, fused[1].exact) == (2, True, False)
 
 
+def test_a_quoted_phrase_comes_first_whatever_else_is_asked():
+    """All that hold the phrase stand above what does not, however many and however few of the other words they hold."""
+    query = 'how long is the "notice period" for landlords'
+    keywords = [Candidate(number, 0, 9.0 - number / 10, 0.5) for number in range(12)] + [Candidate(12, 0, 1.0)]
+    texts = {(number, 0): "a Notice\nperiod" for number in range(11)} | {(11, 0): "notice periods"}
+    near = [Candidate(20, 0, 0.9), Candidate(5, 0, 0.1), Candidate(12, 0, 0.1)]
+    fused = fuse(query, near, keywords, scale=SCALE, texts=texts)
+
+    assert {item.document for item in fused if item.exact} == {*range(11), 12}
+    assert documents(fused)[:2] == [0, 1] and set(documents(fused)[:12]) == {*range(11), 12}
+    assert not any(item.exact for item in fuse('"early notice"', near, keywords, scale=SCALE, texts=texts))
+
+
 def test_part_of_a_word_is_no_exact_match():
     """The word "art" is not found in "party"."""
     assert find_exact("art", {(1, 0): "a party"}) == frozenset()

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from drama_app import caretaker, passage_table, store
-from drama_app.errors import IndexDamagedError
+from drama_app import caretaker, passage_table, phrases, store
+from drama_app.errors import DiskError, IndexDamagedError
 from drama_app.passage_table import StoredPassage
 from drama_app.records import Passage
 from drama_app.row_cache import RowCache
@@ -179,6 +179,16 @@ def test_a_quoted_phrase_is_demanded(passages: PassageStore) -> None:
     assert [each.key for each in passages.keywords('"Lost bicycle"', limit=5)] == [(1, 0)]
 
 
+@pytest.mark.parametrize("query", ['"in the end"', 'how does it go "in the end" of it'])
+def test_a_phrase_of_common_words_is_found_behind_all_that_hold_its_words(passages: PassageStore, query: str) -> None:
+    """A phrase is found although more passages than are read at once rank above it by its words alone."""
+    passages.add_many((n, [passage("the end, in how it goes")], vectors(n)) for n in range(phrases.SLICE + 60))
+    passages.add(999, [passage(f"{'words of another matter ' * 30} in the end")], vectors(999))
+    passages.add(1000, [passage("in short, the matter")], vectors(1000))
+
+    assert [each.key for each in passages.keywords(query, limit=5)] == [(999, 0)]
+
+
 def test_a_heading_is_searched_with_its_text(passages: PassageStore) -> None:
     """A word that stands only in the heading finds the passage."""
     passages.add(1, [passage("see the table below", heading="Gebührenordnung")], vectors(1))
@@ -340,6 +350,31 @@ def test_a_broken_table_is_a_sentence(tmp_path: Path) -> None:
 
     with pytest.raises(IndexDamagedError, match="cannot be read"):
         PassageStore.open(tmp_path, dim=DIM)
+
+
+def test_only_damage_is_answered_with_a_purge(tmp_path: Path) -> None:
+    """A table whose rows are gone is to be made anew, and the sentence has the cause; a full disk says so, no more."""
+    fill(PassageStore.open(tmp_path, dim=DIM), 3)
+    for path in (tmp_path / "passages.lance" / "data").iterdir():
+        path.unlink()
+    with pytest.raises(IndexDamagedError, match=r"Not found.*purge.* and index again"):
+        PassageStore.open(tmp_path, dim=DIM).document_passages(1)
+
+
+def test_a_disk_that_refuses_is_told_as_such(passages: PassageStore) -> None:
+    """What LanceDB says of a full disk becomes a sentence, for a change as for a look."""
+    full = "lance error: LanceError(IO): Generic error: No space left on device (os error 28), /root/lance.rs:258:9"
+
+    class Table:
+        def __getattr__(self, name: str) -> Any:
+            raise RuntimeError(full)
+
+    passages._table = Table()
+    said = "cannot be {}: No space left on device: make room and try again$"
+    with pytest.raises(DiskError, match=said.format("written")):
+        passages.remove([1])
+    with pytest.raises(DiskError, match=said.format("read")):
+        passages.count()
 
 
 def test_wrong_vectors_are_refused_before_anything_is_written(passages: PassageStore) -> None:
