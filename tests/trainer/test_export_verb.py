@@ -100,6 +100,15 @@ def test_a_retriever_is_exported_again_as_itself(tmp_path: Path) -> None:
     assert open_retriever_folder(tmp_path / "c").dims == (64,)
 
 
+def test_widths_that_nothing_trained_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A width beyond the source's own is written if asked for, and a person is told what it is worth."""
+    backbone = make_backbone(tmp_path, make_network(CONFIGS["gemma3"]))
+    folder = save(replace(backbone, origin=replace(backbone.origin, dims=(32, 16))), tmp_path / "network")
+    for width, told in ((32, False), (64, True)):
+        run(folder, "--out", tmp_path / "r", "--table-bits", "8", "--widths", width)
+        assert ("was trained for (32)" in capsys.readouterr().err) is told
+
+
 def test_a_language_model_is_made_to_look_both_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A causal checkpoint becomes a bidirectional retriever, and the person is told that it is untrained."""
     config = replace(CONFIGS["causal qwen3 with head"], lm_head="tied", output_size=0)  # type: ignore[call-arg]

@@ -72,6 +72,7 @@ def run(options: argparse.Namespace) -> int:
     backbone = _look_both_ways(load_backbone(source, weights=options.weights))
     if options.out:
         label = replace(_make_label(options, own, backbone), notices=notices, dims=options.widths or ())
+        _tell_untrained(options.widths or recipe.widths, backbone)
         texts = _collect_texts(own, development)
         _write_folder(options, backbone, label, recipe, development, texts)
     if options.gguf:
@@ -202,6 +203,12 @@ def _make_label(options: argparse.Namespace, own: "RunFolder | None", backbone: 
         version=options.version or version, languages=languages, default_dim=default, max_tokens=max_tokens,
         made=summarise_stages(own.done) if own else {"exported from": options.source},
     )  # fmt: skip
+
+
+def _tell_untrained(widths: "Sequence[int]", backbone: "Backbone") -> None:
+    trained = max(backbone.origin.dims, default=backbone.config.dim)
+    if trained < max(widths, default=0) <= backbone.config.dim:
+        say(f"width {max(widths)} is more than the source was trained for ({trained}): what is beyond was never taught")
 
 
 def _collect_texts(own: "RunFolder | None", development: "Sequence[DevelopmentSet]") -> "list[str]":
