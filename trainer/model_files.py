@@ -24,6 +24,8 @@ _LLAMA_NOTICE = (
     "Copyright © Meta Platforms, Inc. All Rights Reserved."
 )
 _DRAMA_NOTICE = "Derived from facebook/drama, CC BY-NC 4.0 (not for commercial use), itself derived from Llama."
+_UNSTATED = ("", "other", "unknown")
+"""What stands for a licence that has no name of its own."""
 _DRAMA_DIMS = (768, 512, 256)
 """Widths named on the cards of the released checkpoints, beside each one's own."""
 
@@ -48,8 +50,21 @@ def describe_model(stated: dict[str, Any], name: str, licence: str, config: Netw
         return replace(origin, query_prefix="query: ", passage_prefix="passage: ", licence=licence or "MIT")
     if isinstance(config, BidirectionalConfig):
         return origin
-    notices = {"gemma3": (_GEMMA_NOTICE,), "llama": (_LLAMA_NOTICE,) if "llama" in named else ()}
+    llama = config.family == "llama" and _is_llama(licence, name, str(stated.get("_name_or_path", "")))
+    notices = {"gemma3": (_GEMMA_NOTICE,), "llama": (_LLAMA_NOTICE,) if llama else ()}
     return replace(origin, query_prefix="Query: ", notices=notices.get(config.family, ()))
+
+
+def _is_llama(licence: str, name: str, made_from: str) -> bool:
+    """Whether a network of Llama's shape is one of Meta's: TinyLlama and SmolLM2 are others', under Apache-2.0.
+
+    Its licence decides. Where none is stated its name does, and what it says it was made from; a folder on this disk,
+    such as llama.cpp/models above a GGUF, says nothing.
+    """
+    if licence.lower() not in _UNSTATED:
+        return licence.lower().startswith("llama")
+    on_the_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", made_from) and not Path(made_from).is_dir()
+    return "llama" in f"{name} {made_from if on_the_hub else ''}".lower()
 
 
 def name_folder(folder: Path) -> str:

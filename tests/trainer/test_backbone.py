@@ -16,7 +16,8 @@ from drama_app.errors import RetrieverError  # noqa: E402
 from tests.tiny_retriever import make_tiny_retriever  # noqa: E402
 from trainer.backbone import load_backbone  # noqa: E402
 from trainer.checkpoint import place_step, save_checkpoint  # noqa: E402
-from trainer.encoder import Encoder  # noqa: E402
+from trainer.encoder import Encoder, EncoderConfig  # noqa: E402
+from trainer.model_files import describe_model  # noqa: E402
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 300,
@@ -134,6 +135,30 @@ def test_an_embedders_own_description_counts(tmp_path: Path) -> None:
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
     with pytest.raises(RetrieverError, match="pools cls_token"):
         load_backbone(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "licence", "made_from", "llama"),
+    [
+        ("tinyllama-1.1b", "apache-2.0", "", False),
+        ("SmolLM2-135M", "", "/home/someone/llama.cpp/models", False),
+        ("SmolLM2-135M", "", "assets/llama.cpp", False),  # a folder here
+        ("model", "llama3.2", "", True),
+        ("model", "other", "meta-llama/Llama-3.2-1B", True),
+        ("Llama-3.2-1B", "", "", True),
+    ],
+)
+def test_metas_notice_goes_by_the_licence(
+    name: str, licence: str, made_from: str, llama: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A licence that is stated decides, else the model's own name; the folder it lies in says nothing."""
+    (tmp_path / "assets" / "llama.cpp").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    config = EncoderConfig(
+        family="llama", vocab_size=300, hidden_size=32, layers=1, heads=4, kv_heads=2, head_dim=8, ffn_size=48
+    )
+    notices = describe_model({"_name_or_path": made_from}, name, licence, config).notices
+    assert any("Built with Llama" in each for each in notices) is llama
 
 
 def write_gguf(path: Path, family: str = "llama") -> None:
