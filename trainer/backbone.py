@@ -34,13 +34,14 @@ from trainer.encoder import EncoderConfig
 from trainer.model_files import (
     CONFIG,
     describe_model,
+    merge_notices,
     name_folder,
     read_json,
     read_licence,
     read_licence_text,
+    read_notice,
     read_prefixes,
     read_special,
-    read_text,
     refuse_other_pooling,
 )
 from trainer.network import Network, NetworkConfig, parse_config
@@ -178,7 +179,8 @@ def _load_folder(folder: Path, cache: Path, *, name: str) -> Backbone:
     network = fill_network(config, tensors, str(folder))
     refuse_other_pooling(folder, config)
     origin = describe_model(read_special(folder, stated), name, read_licence(folder), config)
-    origin = read_prefixes(folder, replace(origin, licence_text=read_licence_text(folder)))
+    notices = merge_notices((*origin.notices, *read_notice(folder)))
+    origin = read_prefixes(folder, replace(origin, licence_text=read_licence_text(folder), notices=notices))
     return Backbone(network=network, tokenizer=_find_tokenizer(folder, cache), origin=origin)
 
 
@@ -195,7 +197,7 @@ def _load_retriever(folder: Path, weights: Path | None) -> Backbone:
     origin = Origin(
         name=f"{weights.stem}, with the tokenizer of {own}" if weights else own,  # they may be of an earlier version
         licence=retriever.licence,
-        notices=(read_text(folder / "NOTICE"),) if (folder / "NOTICE").is_file() else (),
+        notices=read_notice(folder),
         licence_text=read_licence_text(folder),
         query_prefix=retriever.query_prefix,
         passage_prefix=retriever.passage_prefix,

@@ -5,6 +5,7 @@ It opens no weights and runs no code out of a folder.
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,17 @@ def read_licence_text(folder: Path) -> str:
     """The text of the folder's licence, "" if there is none."""
     text = next((path for path in sorted(folder.glob("LICENSE*")) if path.is_file()), None)
     return text.read_text(encoding="utf-8", errors="replace") if text else ""
+
+
+def read_notice(folder: Path) -> tuple[str, ...]:
+    """What must go with whatever is made of a model: its NOTICE, if it has one (Apache-2.0 asks for it)."""
+    return merge_notices(read_text(path) for path in sorted(folder.glob("NOTICE*"))[:1] if path.is_file())
+
+
+def merge_notices(notices: Iterable[str]) -> tuple[str, ...]:
+    """Notices each once, without those that another holds whole: a retriever's NOTICE has all of its network's."""
+    known = dict.fromkeys(filter(None, notices))
+    return tuple(each for each in known if not any(each != other and each in other for other in known))
 
 
 def read_licence(folder: Path) -> str:

@@ -51,7 +51,7 @@ def check_same(model: Any, network: Any) -> None:
 
 
 def test_model_folders(tmp_path: Path) -> None:
-    """A transformers folder loads whole, also in shards, with its licence and its padding."""
+    """A transformers folder loads whole, also in shards, with its licence, its notice and its padding."""
     model = make_folder(tmp_path / "m", pad_token_id=1)
     (tmp_path / "m" / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
     backbone = load_backbone(tmp_path / "m")
@@ -59,6 +59,8 @@ def test_model_folders(tmp_path: Path) -> None:
     assert backbone.origin.licence == "apache-2.0"
     assert backbone.origin.pad_token_id == 1
     assert backbone.tokenizer == tmp_path / "m" / "tokenizer.json"
+    (tmp_path / "m" / "NOTICE.txt").write_text("Made by others.\n")  # Apache-2.0 asks that it goes along
+    assert load_backbone(tmp_path / "m").origin.notices == ("Made by others.",)
     model.save_pretrained(tmp_path / "m", max_shard_size="20KB")
     (tmp_path / "m" / "model.safetensors").unlink()
     assert len(list((tmp_path / "m").glob("*.safetensors"))) > 2
