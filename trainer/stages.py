@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from drama_app.errors import UsageError
 from trainer.development import divide
-from trainer.inputs import name_source, open_llm, open_present, open_teacher, read_evaluation, read_notices
+from trainer.inputs import name_source, open_llm, open_present, open_teacher, read_evaluation
 from trainer.records import Passage, Query, RecordWriter, TrainingGroup, read_records, text_id
 from trainer.run_folder import OWN_INDEX, RunFolder
+from trainer.terms import read_notices
 from trainer.train_stage import train as train  # the stage of that name
 
 if TYPE_CHECKING:

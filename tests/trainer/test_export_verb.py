@@ -119,19 +119,30 @@ def test_a_language_model_is_made_to_look_both_ways(tmp_path: Path, capsys: pyte
 
 
 def test_a_gguf_alone_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --gguf and no --out only that file is written, in the type asked for."""
+    """With --gguf and no --out only that file is written, in the type asked for, with the notices of its data."""
     from trainer import gguf_export
 
     asked: dict[str, object] = {}
 
     def write(backbone: Backbone, path: Path, **options: object) -> str:
-        asked.update(options, path=path)
+        asked.update(options, path=path, notices=backbone.origin.notices)
         return "written"
 
     monkeypatch.setattr(gguf_export, "write_checked_gguf", write)
     folder = save(make_backbone(tmp_path, make_network(CONFIGS["llama"])), tmp_path / "network")
-    run(folder, "--gguf", tmp_path / "a.gguf", "--gguf-type", "q8_0", "--without-head")
-    assert asked == {"path": tmp_path / "a.gguf", "kind": "q8_0", "without_head": True}
+    (tmp_path / "data.txt").write_text("Data from a test, CC0.\n")
+    run(
+        folder,
+        "--gguf",
+        tmp_path / "a.gguf",
+        "--gguf-type",
+        "q8_0",
+        "--without-head",
+        "--notice",
+        tmp_path / "data.txt",
+    )
+    notices = ("Made for a test.", "Data from a test, CC0.")
+    assert asked == {"path": tmp_path / "a.gguf", "kind": "q8_0", "without_head": True, "notices": notices}
 
 
 def test_what_cannot_be_is_told_before_a_network_is_read(tmp_path: Path) -> None:

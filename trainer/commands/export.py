@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     if not (options.out or options.gguf):
         raise UsageError("name what to write: --out FOLDER, --gguf FILE, or both")
     from trainer.backbone import load_backbone
+    from trainer.model_files import merge_notices
 
     own = _open_run(options.source)
     recipe = _choose_recipe(options, own)
@@ -70,8 +71,10 @@ def run(options: argparse.Namespace) -> int:
     source = _find_network(options.source, own)
     say(f"reading {source}")
     backbone = _look_both_ways(load_backbone(source, weights=options.weights))
+    origin = replace(backbone.origin, notices=merge_notices((*backbone.origin.notices, *notices)))
+    backbone = replace(backbone, origin=origin)  # a GGUF tells them too
     if options.out:
-        label = replace(_make_label(options, own, backbone), notices=notices, dims=options.widths or ())
+        label = replace(_make_label(options, own, backbone), dims=options.widths or ())
         _tell_untrained(options.widths or recipe.widths, backbone)
         texts = _collect_texts(own, development)
         _write_folder(options, backbone, label, recipe, development, texts)
@@ -148,14 +151,14 @@ def _read_development(options: argparse.Namespace, own: "RunFolder | None") -> "
 
 
 def _read_notices(options: argparse.Namespace, own: "RunFolder | None") -> tuple[str, ...]:
-    from trainer.inputs import name_writer
+    from trainer.terms import name_models
 
     path = options.notice or (Path(own.inputs.notice) if own and own.inputs.notice else None)
-    writer = name_writer(own) if own else ()
+    models = name_models(own) if own else ()
     if path is None:
-        return writer
+        return models
     try:
-        return (path.read_text(encoding="utf-8").strip(), *writer)
+        return (path.read_text(encoding="utf-8").strip(), *models)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
 
