@@ -161,10 +161,9 @@ def export(run: RunFolder, report: Report) -> Figures:
     from trainer.gate import read_development
     from trainer.retriever_files import Label, make_name
 
-    counted = run.done.get("corpus", {}).get("languages", {})
     label = Label(
-        name=make_name(run.recipe.name), version="1", made=summarise_stages(run.done), notices=read_notices(run),
-        languages=tuple(name for name, count in counted.items() if name and count >= _SAMPLE),
+        name=make_name(run.recipe.name), version="1", made=summarise_stages(run.list_done("export")),
+        notices=read_notices(run), languages=run.list_languages(),
     )  # fmt: skip
     texts = [passage.embedded for passage in islice(read_records(run.training_passages, Passage), _SAMPLE)]
     _, gate = export_gated(

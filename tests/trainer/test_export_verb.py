@@ -50,8 +50,10 @@ def test_a_run_is_exported_with_its_own_sets_and_recipe(tmp_path: Path, capsys: 
     backbone = make_backbone(tmp_path, make_network(CONFIGS["xlm-r with head"]))
     recipe = Recipe(name="my run", export=ExportRecipe(table_bits=8, widths=(48, 16), default_width=16))
     own = RunFolder.begin(tmp_path / "run", recipe, Inputs())
+    own.finish("corpus", 1.0, {"languages": {"de": 900, "en": 90, "nl": 2}})
     own.finish("augment", 3.0, {"written_by": "a.gguf (9 bytes), licence gemma"})
     own.finish("train", 5.0, {"steps": 7})
+    own.finish("export", 2.0, {"chosen": "of another file"})
     with pytest.raises(UsageError, match="has no network yet"):
         run(own.path, "--out", tmp_path / "r")
     save(backbone, own.backbone)
@@ -66,6 +68,8 @@ def test_a_run_is_exported_with_its_own_sets_and_recipe(tmp_path: Path, capsys: 
     assert (gate["queries"], gate["width"], gate["largest_loss"]) == ({"en": 9}, 16, 1.0)
     card = (tmp_path / "r" / "card.md").read_text()
     assert "- **train**: seconds 5, steps 7" in card
+    assert "of another file" not in card
+    assert retriever.languages_counted == ("de", "en")
     for told in card, (tmp_path / "r" / "NOTICE").read_text():  # a model's terms may reach what its outputs train
         assert "trained on outputs of a.gguf (9 bytes), licence gemma: the terms" in told
     trained = replace(backbone, origin=replace(backbone.origin, name="trained"))

@@ -192,7 +192,7 @@ def _make_label(options: argparse.Namespace, own: "RunFolder | None", backbone: 
     from trainer.retriever_files import Label, make_name
 
     folder = expand_home(options.source)
-    languages: tuple[str, ...] = ()
+    languages = own.list_languages() if own else ()
     name, version = own.recipe.name if own else folder.stem if folder.is_file() else folder.name, "1"
     if is_checkpoint(folder):
         name = backbone.origin.name  # such folders are called "final" or by their step
@@ -204,7 +204,7 @@ def _make_label(options: argparse.Namespace, own: "RunFolder | None", backbone: 
     return Label(
         name=options.name or make_name(name),
         version=options.version or version, languages=languages, default_dim=default, max_tokens=max_tokens,
-        made=summarise_stages(own.done) if own else {"exported from": options.source},
+        made=summarise_stages(own.list_done("export")) if own else {"exported from": options.source},
     )  # fmt: skip
 
 
