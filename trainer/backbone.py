@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drama_app.config import expand_home, load_settings
-from drama_app.errors import RetrieverError
+from drama_app.errors import RetrieverError, UsageError
 from drama_app.retriever import DESCRIPTION, MODEL, open_retriever_folder
 from trainer.bidirectional import BidirectionalConfig
 from trainer.checkpoint import (
@@ -83,8 +83,10 @@ def load_backbone(source: Path | str, *, weights: Path | None = None, cache: Pat
 
     Raises:
         RetrieverError: It is not there, not whole, or not a network that the trainer computes.
+        UsageError: As `refuse_weights`.
     """
     path = expand_home(source)
+    refuse_weights(path, weights)
     if path.is_file():
         return _load_file(path, cache or load_settings().cache_folder / "backbones")
     if not path.is_dir():
@@ -102,6 +104,18 @@ def load_backbone(source: Path | str, *, weights: Path | None = None, cache: Pat
     if trained := _find_trained(path):
         return _load_checkpoint(trained)
     raise RetrieverError(f"{path}: neither a checkpoint, a retriever folder nor a model folder ({CONFIG} is missing)")
+
+
+def refuse_weights(source: Path, weights: Path | None) -> None:
+    """See that weights are named for a retriever folder: whatever else there is has its own, and would be taken.
+
+    Raises:
+        UsageError: They are named for something else.
+    """
+    if weights and not (source / DESCRIPTION).is_file():
+        raise UsageError(
+            f"{source}: is no retriever folder, and --weights is for these; name the folder, or leave it out"
+        )
 
 
 def _find_trained(run: Path) -> Path | None:

@@ -12,12 +12,15 @@ transformers = pytest.importorskip("transformers")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
-from drama_app.errors import RetrieverError  # noqa: E402
+from drama_app.errors import RetrieverError, UsageError  # noqa: E402
 from tests.tiny_retriever import make_tiny_retriever  # noqa: E402
 from trainer.backbone import load_backbone  # noqa: E402
 from trainer.checkpoint import place_step, save_checkpoint  # noqa: E402
 from trainer.encoder import Encoder, EncoderConfig  # noqa: E402
+from trainer.input_checks import check  # noqa: E402
 from trainer.model_files import describe_model  # noqa: E402
+from trainer.recipe import AugmentRecipe, PruneRecipe, Recipe  # noqa: E402
+from trainer.run_folder import Inputs, RunFolder  # noqa: E402
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 300,
@@ -299,6 +302,19 @@ def test_retriever_folders_without_training_weights(tmp_path: Path) -> None:
     """A retriever folder alone cannot be trained further, and says so."""
     with pytest.raises(RetrieverError, match="training weights are neither in it nor beside it"):
         load_backbone(make_tiny_retriever(tmp_path / "r"))
+
+
+def test_weights_are_for_retriever_folders_only(tmp_path: Path) -> None:
+    """Weights named beside a network that has its own are refused, not ignored; a run is refused before its stages."""
+    make_folder(tmp_path / "m")
+    weights = tmp_path / "m" / "model.safetensors"
+    with pytest.raises(UsageError, match="m: is no retriever folder, and --weights is for these"):
+        load_backbone(tmp_path / "m", weights=weights)
+    (tmp_path / "text.txt").write_text("Bread needs flour and water, and time.\n" * 3)
+    inputs = Inputs(corpus=(str(tmp_path / "text.txt"),), backbone=str(tmp_path / "m"), weights=str(weights))
+    recipe = Recipe(augment=AugmentRecipe(kinds=("crop",)), prune=PruneRecipe(method="none"))
+    with pytest.raises(UsageError, match="is no retriever folder"):
+        check(RunFolder(tmp_path / "run", recipe, inputs))
 
 
 def test_extra_and_missing_tensors(tmp_path: Path) -> None:
