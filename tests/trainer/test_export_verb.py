@@ -122,6 +122,17 @@ def test_a_language_model_is_made_to_look_both_ways(tmp_path: Path, capsys: pyte
     assert getattr(load_backbone(tmp_path / "r").config, "causal", None) is False
 
 
+def test_the_folder_that_one_stands_in_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--out .` writes an empty folder, and replaces the retriever in it."""
+    folder = save(make_backbone(tmp_path, make_network(CONFIGS["llama"])), tmp_path / "network")
+    (tmp_path / "r").mkdir()
+    for version in ("1", "2"):
+        monkeypatch.chdir(tmp_path / "r")
+        run(folder, "--out", ".", "--name", "here", "--version", version, "--table-bits", "8")
+        assert open_retriever_folder(tmp_path / "r").version == version
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["for-tokenizer", "network", "r"]
+
+
 def test_a_gguf_alone_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With --gguf and no --out only that file is written, in the type asked for, with the notices of its data."""
     from trainer import gguf_export

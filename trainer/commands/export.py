@@ -166,6 +166,8 @@ def _read_notices(options: argparse.Namespace, own: "RunFolder | None") -> tuple
 def _check_places(options: argparse.Namespace) -> None:
     from trainer.retriever_files import check_place
 
+    # "." has no name to write another folder beside it, and what was there is gone once that is in its place.
+    options.out, options.gguf = (each and each.resolve() for each in (options.out, options.gguf))
     if options.out:
         check_place(options.out)
     if options.gguf and (options.gguf.is_dir() or not options.gguf.parent.is_dir()):
