@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drama_app.config import expand_home, load_settings
-from drama_app.errors import RetrieverError
+from drama_app.errors import RetrieverError, UsageError
 from drama_app.retriever import DESCRIPTION, MODEL, open_retriever_folder
 from trainer.bidirectional import BidirectionalConfig
 from trainer.checkpoint import (
@@ -38,13 +38,14 @@ from trainer.model_files import (
     CONFIG,
     describe_model,
     list_weights,
+    merge_notices,
     name_folder,
     read_json,
     read_licence,
     read_licence_text,
+    read_notice,
     read_prefixes,
     read_special,
-    read_text,
     refuse_other_pooling,
 )
 from trainer.network import Network, NetworkConfig, parse_config
@@ -89,8 +90,10 @@ def load_backbone(source: Path | str, *, weights: Path | None = None, cache: Pat
 
     Raises:
         RetrieverError: It is not there, not whole, or not a network that the trainer computes.
+        UsageError: As `refuse_weights`.
     """
     path = expand_home(source)
+    refuse_weights(path, weights)
     if path.is_file():
         return _load_file(path, cache or load_settings().cache_folder / "backbones")
     if not path.is_dir():
@@ -108,6 +111,18 @@ def load_backbone(source: Path | str, *, weights: Path | None = None, cache: Pat
     if trained := _find_trained(path):
         return _load_checkpoint(trained)
     raise RetrieverError(f"{path}: neither a checkpoint, a retriever folder nor a model folder ({CONFIG} is missing)")
+
+
+def refuse_weights(source: Path, weights: Path | None) -> None:
+    """See that weights are named for a retriever folder: whatever else there is has its own, and would be taken.
+
+    Raises:
+        UsageError: They are named for something else.
+    """
+    if weights and not (source / DESCRIPTION).is_file():
+        raise UsageError(
+            f"{source}: is no retriever folder, and --weights is for these; name the folder, or leave it out"
+        )
 
 
 def _find_trained(run: Path) -> Path | None:
@@ -194,7 +209,8 @@ def _load_folder(folder: Path, cache: Path, *, name: str) -> Backbone:
     network = fill_network(config, tensors, str(folder))
     refuse_other_pooling(folder, config)
     origin = describe_model(read_special(folder, stated), name, read_licence(folder), config)
-    origin = read_prefixes(folder, replace(origin, licence_text=read_licence_text(folder)))
+    notices = merge_notices((*origin.notices, *read_notice(folder)))
+    origin = read_prefixes(folder, replace(origin, licence_text=read_licence_text(folder), notices=notices))
     return Backbone(network=network, tokenizer=_find_tokenizer(folder, cache), origin=origin)
 
 
@@ -211,7 +227,7 @@ def _load_retriever(folder: Path, weights: Path | None) -> Backbone:
     origin = Origin(
         name=f"{weights.stem}, with the tokenizer of {own}" if weights else own,  # they may be of an earlier version
         licence=retriever.licence,
-        notices=(read_text(folder / "NOTICE"),) if (folder / "NOTICE").is_file() else (),
+        notices=read_notice(folder),
         licence_text=read_licence_text(folder),
         query_prefix=retriever.query_prefix,
         passage_prefix=retriever.passage_prefix,

@@ -185,7 +185,8 @@ class _Trials:
         )
 
     def _measure_exact(self) -> Scores:
-        origin = replace(self._backbone.origin, max_tokens=self._label.max_tokens)
+        # At the widths that are written, whatever the network says it was trained for: else one is judged by another.
+        origin = replace(self._backbone.origin, max_tokens=self._label.max_tokens, dims=self._label.dims)
         return self._rank(TorchEncoder(replace(self._backbone, origin=origin)), "float32")
 
     def _measure(self, choice: Choice, retriever: Retriever) -> dict[str, Any]:

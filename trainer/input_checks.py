@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from drama_app.config import expand_home
 from drama_app.errors import UsageError
 from trainer.augment.prompts import STYLES, match_language, read_query_prompts
 from trainer.inputs import name_source, open_llm, open_teacher
@@ -54,13 +55,17 @@ def check(run: RunFolder) -> NetworkConfig | None:
 
 def _check_network(run: RunFolder) -> NetworkConfig:
     """The network against the recipe, and what its head learns from."""
+    from trainer.backbone import refuse_weights
+
     if "prune" in run.done:
         from trainer.checkpoint import open_checkpoint
 
         return open_checkpoint(run.backbone).config
     inputs, recipe = run.inputs, run.recipe
-    config = read_outline(name_source(run), weights=Path(inputs.weights) if inputs.weights else None)
-    check_room(name_source(run))
+    source, weights = name_source(run), Path(inputs.weights) if inputs.weights else None
+    refuse_weights(expand_home(source), weights)
+    config = read_outline(source, weights=weights)
+    check_room(source)
     check_shape(config, recipe)
     if inputs.teacher or recipe.train.head:
         width = open_teacher(run).dim

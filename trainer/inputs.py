@@ -69,20 +69,6 @@ def name_source(run: RunFolder) -> str:
     return run.inputs.local_llm
 
 
-def read_notices(run: RunFolder) -> tuple[str, ...]:
-    """Those of the data, and which model wrote the queries."""
-    own = (Path(run.inputs.notice).read_text(encoding="utf-8").strip(),) if run.inputs.notice else ()
-    return (*own, *name_writer(run))
-
-
-def name_writer(run: RunFolder) -> tuple[str, ...]:
-    """The notice of the model that wrote queries, or put passages in order, if one did."""
-    writer = run.done.get("augment", {}).get("written_by")
-    if not writer:
-        return ()
-    return (f"It was trained on outputs of {writer}: the terms of that model may reach what is trained on them.",)
-
-
 def read_evaluation(run: RunFolder) -> Mapping[str, str]:
     """Ids of the texts of the evaluation sets."""
     from trainer.overlap import collect_ids

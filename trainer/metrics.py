@@ -72,6 +72,9 @@ def bootstrap(values: Sequence[float], *, seed: int = 0) -> Interval:
 def bootstrap_sets(sets: Sequence[Sequence[float]], *, seed: int = 0, lowest: float = 0.0) -> Interval:
     """Mean over sets of the means over their queries; queries are drawn anew inside each set.
 
+    Drawn inside itself a set of one query never varies, and would be taken for certain. So these sets are drawn from
+    each other; where only one is so small, nothing but its value is known of it, and it may have any other.
+
     Args:
         sets: Values of each set's queries, from `lowest` to 1; fewer than `LEAST` in all tell nothing.
         seed: Of the draws.
@@ -89,8 +92,13 @@ def bootstrap_sets(sets: Sequence[Sequence[float]], *, seed: int = 0, lowest: fl
     if sum(map(len, samples)) < LEAST:
         return Interval(mean, lowest, 1.0)
     chooser = np.random.default_rng(seed)
-    means = np.mean([_resample(sample, chooser) for sample in samples], axis=0)
-    low, high = np.percentile(means, [2.5, 97.5])
+    drawn = [_resample(sample, chooser) for sample in samples if len(sample) > 1]
+    alone = np.asarray([sample[0] for sample in samples if len(sample) == 1])
+    if len(alone):
+        drawn.append(len(alone) * _resample(alone, chooser))
+    low, high = np.percentile(np.sum(drawn, axis=0) / len(samples), [2.5, 97.5])
+    if len(alone) == 1:
+        low, high = low - (alone[0] - lowest) / len(samples), high + (1 - alone[0]) / len(samples)
     return Interval(mean, float(low), float(high))
 
 

@@ -5,6 +5,7 @@ It opens no weights and runs no code out of a folder.
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ _LLAMA_NOTICE = (
 )
 _DRAMA_NOTICE = "Derived from facebook/drama, CC BY-NC 4.0 (not for commercial use), itself derived from Llama."
 _GGUF_DOES = "its GGUF form can be used, which llama.cpp computes"
+_UNSTATED = ("", "other", "unknown")
+"""What stands for a licence that has no name of its own."""
 _DRAMA_DIMS = (768, 512, 256)
 """Widths named on the cards of the released checkpoints, beside each one's own."""
 
@@ -49,8 +52,21 @@ def describe_model(stated: dict[str, Any], name: str, licence: str, config: Netw
         return replace(origin, query_prefix="query: ", passage_prefix="passage: ", licence=licence or "MIT")
     if isinstance(config, BidirectionalConfig):
         return origin
-    notices = {"gemma3": (_GEMMA_NOTICE,), "llama": (_LLAMA_NOTICE,) if "llama" in named else ()}
+    llama = config.family == "llama" and _is_llama(licence, name, str(stated.get("_name_or_path", "")))
+    notices = {"gemma3": (_GEMMA_NOTICE,), "llama": (_LLAMA_NOTICE,) if llama else ()}
     return replace(origin, query_prefix="Query: ", notices=notices.get(config.family, ()))
+
+
+def _is_llama(licence: str, name: str, made_from: str) -> bool:
+    """Whether a network of Llama's shape is one of Meta's: TinyLlama and SmolLM2 are others', under Apache-2.0.
+
+    Its licence decides. Where none is stated its name does, and what it says it was made from; a folder on this disk,
+    such as llama.cpp/models above a GGUF, says nothing.
+    """
+    if licence.lower() not in _UNSTATED:
+        return licence.lower().startswith("llama")
+    on_the_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", made_from) and not Path(made_from).is_dir()
+    return "llama" in f"{name} {made_from if on_the_hub else ''}".lower()
 
 
 def name_folder(folder: Path) -> str:
@@ -141,6 +157,17 @@ def read_licence_text(folder: Path) -> str:
     """The text of the folder's licence, "" if there is none."""
     text = next((path for path in sorted(folder.glob("LICENSE*")) if path.is_file()), None)
     return text.read_text(encoding="utf-8", errors="replace") if text else ""
+
+
+def read_notice(folder: Path) -> tuple[str, ...]:
+    """What must go with whatever is made of a model: its NOTICE, if it has one (Apache-2.0 asks for it)."""
+    return merge_notices(read_text(path) for path in sorted(folder.glob("NOTICE*"))[:1] if path.is_file())
+
+
+def merge_notices(notices: Iterable[str]) -> tuple[str, ...]:
+    """Notices each once, without those that another holds whole: a retriever's NOTICE has all of its network's."""
+    known = dict.fromkeys(filter(None, notices))
+    return tuple(each for each in known if not any(each != other and each in other for other in known))
 
 
 def read_licence(folder: Path) -> str:

@@ -114,7 +114,7 @@ def check_shape(config: NetworkConfig, recipe: Recipe) -> None:
     from trainer.prune.run import check_prune
 
     check_prune(config, recipe.prune)
-    train, export = recipe.train, recipe.export
+    train = recipe.train
     if train.head and config.output_size:
         raise UsageError("[train] 'head' is for a network that has none; this one has a head: leave the key out")
     if train.token_passes:
@@ -122,17 +122,31 @@ def check_shape(config: NetworkConfig, recipe: Recipe) -> None:
     if train.row_weight:
         _check_rows(config, recipe)
     width = train.head or config.output_size or recipe.prune.hidden_size or config.hidden_size
-    for name, widths in (("train", train.widths), ("export", export.widths), ("evaluate", recipe.evaluate.widths)):
-        if wrong := [each for each in widths if not 0 < each <= width]:
-            raise UsageError(f"[{name}] 'widths': {wrong[0]} cannot be cut from embeddings, which have {width}")
-    offered = export.widths or train.widths or (width,)
-    if export.default_width and export.default_width not in offered:
-        raise UsageError(f"[export] 'default_width' must be one of {', '.join(map(str, offered))}")
+    _check_widths(width, recipe)
     for name in ("query_tokens", "passage_tokens"):
         if getattr(train, name) > config.max_tokens:
             raise UsageError(
                 f"[train] '{name}' = {getattr(train, name)}, but the backbone reads {config.max_tokens} tokens"
             )
+
+
+def _check_widths(width: int, recipe: Recipe) -> None:
+    """That what is trained, offered and measured can be cut from embeddings of a width, each from what was before."""
+    train, export, measured = recipe.train.widths, recipe.export.widths, recipe.evaluate.widths
+    for name, widths in (("train", train), ("export", export), ("evaluate", measured)):
+        if wrong := [each for each in widths if not 0 < each <= width]:
+            raise UsageError(f"[{name}] 'widths': {wrong[0]} cannot be cut from embeddings, which have {width}")
+    if train and export and max(export) > max(train):
+        raise UsageError(
+            f"[export] 'widths': nothing is trained beyond {max(train)}, so {max(export)} must be among the 'widths' "
+            "of [train] or go"
+        )
+    offered = export or train or (width,)
+    named = ", ".join(map(str, offered))
+    if recipe.export.default_width and recipe.export.default_width not in offered:
+        raise UsageError(f"[export] 'default_width' must be one of {named}")
+    if wrong := [each for each in measured if each not in offered]:
+        raise UsageError(f"[evaluate] 'widths': {wrong[0]} is not offered ([export] 'widths'), only {named}")
 
 
 def _check_rows(config: NetworkConfig, recipe: Recipe) -> None:

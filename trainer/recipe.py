@@ -189,8 +189,7 @@ class TrainRecipe:
         _require(0 <= self.same_language <= 1, "same_language", "must be from 0 to 1")
         _require(0 <= self.start_share < 1, "start_share", "must be 0 or more and below 1")
         _require(self.neighbours >= 0, "neighbours", "must be 0 or more")
-        taught = self.embedding_weight or self.score_weight
-        _require(not self.head or bool(taught), "head", "needs a teacher: 'embedding_weight' or 'score_weight'")
+        _require(not self.head or self.imitates, "head", "needs a teacher: 'embedding_weight' or 'score_weight'")
         _require(not self.token_passes or bool(self.head), "token_passes", "needs a 'head'")
         _require(self.clauses >= 0, "clauses", "must be 0 or more")
         _require(not self.clauses or bool(self.token_passes), "clauses", "needs 'token_passes'")
@@ -201,9 +200,14 @@ class TrainRecipe:
         _require(alike, "width_weights", "needs one weight for each of 'widths'")
 
     @property
+    def imitates(self) -> bool:
+        """Whether it learns from a teacher's vectors or scores."""
+        return bool(self.embedding_weight or self.score_weight)
+
+    @property
     def reads_vectors(self) -> bool:
         """Whether it needs the present retriever's vectors of all texts: to imitate them, or to find neighbours."""
-        return bool(self.embedding_weight or self.score_weight or self.neighbours)
+        return self.imitates or bool(self.neighbours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,7 +20,7 @@ from drama_app.retriever import DESCRIPTION, MODEL, SCHEMA, TOKENIZER
 from trainer.backbone import Backbone
 from trainer.card import write_card
 from trainer.checkpoint import TABLE, WEIGHTS, write_tensors
-from trainer.model_files import CONFIG
+from trainer.model_files import CONFIG, merge_notices
 from trainer.network import describe_config
 from trainer.onnx_graph import Precision
 from trainer.onnx_networks import Loudness, write_graph
@@ -155,7 +155,7 @@ def write_papers(
         gate: What `export_gated` measured.
     """
     described = _describe(backbone, folder, label, precision, gate)
-    notices = list(dict.fromkeys((*backbone.origin.notices, *label.notices)))
+    notices = merge_notices((*backbone.origin.notices, *label.notices))
     measured = dict(label.metrics) | ({"gate": gate} if gate else {})
     size = (folder / MODEL).stat().st_size
     files = {

@@ -31,6 +31,8 @@ _READ_BY = {
 }  # fmt: skip
 """The first stage that reads each input."""
 _SCHEMA = 1
+_FEW = 64
+"""Passages of a language below which nothing is said of it."""
 _PACKAGES = ("drama", "torch", "transformers", "tokenizers", "onnxruntime", "llama-cpp-python", "accelerate")
 
 
@@ -144,6 +146,15 @@ class RunFolder:
             name: stage for name, stage in _READ_BY.items()
             if stage in self.done and getattr(inputs, name) != getattr(self.inputs, name)
         }  # fmt: skip
+
+    def list_done(self, before: str) -> dict[str, dict[str, Any]]:
+        """What the finished stages before one left to tell, in their order."""
+        return {stage: self.done[stage] for stage in STAGES[: STAGES.index(before)] if stage in self.done}
+
+    def list_languages(self) -> tuple[str, ...]:
+        """The languages of the corpus, those of a few passages aside."""
+        counted = self.done.get("corpus", {}).get("languages", {})
+        return tuple(name for name, count in counted.items() if name and count >= _FEW)
 
     def forget(self, stage: str) -> None:
         """Count a stage, and those that read its files, as not done; nothing is written."""

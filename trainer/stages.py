@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from drama_app.errors import UsageError
 from trainer.development import divide
-from trainer.inputs import name_source, open_llm, open_present, open_teacher, read_evaluation, read_notices
+from trainer.inputs import name_source, open_llm, open_present, open_teacher, read_evaluation
 from trainer.records import Passage, Query, RecordWriter, TrainingGroup, read_records, text_id
 from trainer.run_folder import OWN_INDEX, RunFolder
+from trainer.terms import read_notices
 from trainer.train_stage import train as train  # the stage of that name
 
 if TYPE_CHECKING:
@@ -174,10 +175,9 @@ def export(run: RunFolder, report: Report) -> Figures:
     from trainer.gate import read_development
     from trainer.retriever_files import Label, make_name
 
-    counted = run.done.get("corpus", {}).get("languages", {})
     label = Label(
-        name=make_name(run.recipe.name), version="1", made=summarise_stages(run.done), notices=read_notices(run),
-        languages=tuple(name for name, count in counted.items() if name and count >= _SAMPLE),
+        name=make_name(run.recipe.name), version="1", made=summarise_stages(run.list_done("export")),
+        notices=read_notices(run), languages=run.list_languages(),
     )  # fmt: skip
     texts = [passage.embedded for passage in islice(read_records(run.training_passages, Passage), _SAMPLE)]
     _, gate = export_gated(

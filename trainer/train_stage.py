@@ -42,6 +42,8 @@ def train(run: RunFolder, report: Report) -> Figures:
     from accelerate import PartialState
 
     from trainer.backbone import load_backbone
+    from trainer.model_files import merge_notices
+    from trainer.terms import name_teacher, read_notices, read_teaching
     from trainer.train.data import load_data
     from trainer.train.run import HISTORY
     from trainer.train.run import train as train_network
@@ -64,13 +66,14 @@ def train(run: RunFolder, report: Report) -> Figures:
     origin = replace(
         backbone.origin, query_prefix=recipe.query_prefix, passage_prefix=recipe.passage_prefix,
         dims=recipe.widths or (network.config.dim,), max_tokens=min(512, network.config.max_tokens),
+        notices=merge_notices((*backbone.origin.notices, *read_notices(run), *read_teaching(run))),
     )  # fmt: skip
     checkpoint = train_network(
         network, data, recipe, run.training, tokenizer=backbone.tokenizer, origin=origin, whole=_open_whole(run),
         report=lambda progress: report(describe_progress(progress)),
     )  # fmt: skip
     parameters = sum(each.numel() for each in network.parameters())
-    figures = {"steps": checkpoint.step, "parameters": parameters} | _find_start(run)
+    figures = {"steps": checkpoint.step, "parameters": parameters, "taught_by": name_teacher(run)} | _find_start(run)
     return figures | _summarise(run.training / HISTORY)
 
 

@@ -20,7 +20,11 @@ from trainer.backbone import load_backbone  # noqa: E402
 from trainer.checkpoint import place_step, save_checkpoint  # noqa: E402
 from trainer.contestants import open_exact  # noqa: E402
 from trainer.encoder import Encoder, EncoderConfig, RopeScaling, make_rotation  # noqa: E402
+from trainer.input_checks import check  # noqa: E402
+from trainer.model_files import describe_model  # noqa: E402
 from trainer.outline import check_room, read_outline  # noqa: E402
+from trainer.recipe import AugmentRecipe, PruneRecipe, Recipe  # noqa: E402
+from trainer.run_folder import Inputs, RunFolder  # noqa: E402
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 300,
@@ -54,7 +58,7 @@ def check_same(model: Any, network: Any) -> None:
 
 
 def test_model_folders(tmp_path: Path) -> None:
-    """A transformers folder loads whole, also in shards, with its licence and its padding."""
+    """A transformers folder loads whole, also in shards, with its licence, its notice and its padding."""
     model = make_folder(tmp_path / "m", pad_token_id=1)
     (tmp_path / "m" / "README.md").write_text("---\nlicense: apache-2.0\n---\n# A model\n")
     backbone = load_backbone(tmp_path / "m")
@@ -62,6 +66,8 @@ def test_model_folders(tmp_path: Path) -> None:
     assert backbone.origin.licence == "apache-2.0"
     assert backbone.origin.pad_token_id == 1
     assert backbone.tokenizer == tmp_path / "m" / "tokenizer.json"
+    (tmp_path / "m" / "NOTICE.txt").write_text("Made by others.\n")  # Apache-2.0 asks that it goes along
+    assert load_backbone(tmp_path / "m").origin.notices == ("Made by others.",)
     model.save_pretrained(tmp_path / "m", max_shard_size="20KB")
     (tmp_path / "m" / "model.safetensors").unlink()
     assert len(list((tmp_path / "m").glob("*.safetensors"))) > 2
@@ -171,6 +177,30 @@ def test_embedders_that_do_more_than_the_mean_are_not_measured(tmp_path: Path) -
         (folder / "modules.json").write_text(json.dumps(rows))
         with pytest.raises(RetrieverError, match=f"{said}.*its GGUF form can be used"):
             open_exact(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "licence", "made_from", "llama"),
+    [
+        ("tinyllama-1.1b", "apache-2.0", "", False),
+        ("SmolLM2-135M", "", "/home/someone/llama.cpp/models", False),
+        ("SmolLM2-135M", "", "assets/llama.cpp", False),  # a folder here
+        ("model", "llama3.2", "", True),
+        ("model", "other", "meta-llama/Llama-3.2-1B", True),
+        ("Llama-3.2-1B", "", "", True),
+    ],
+)
+def test_metas_notice_goes_by_the_licence(
+    name: str, licence: str, made_from: str, llama: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A licence that is stated decides, else the model's own name; the folder it lies in says nothing."""
+    (tmp_path / "assets" / "llama.cpp").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    config = EncoderConfig(
+        family="llama", vocab_size=300, hidden_size=32, layers=1, heads=4, kv_heads=2, head_dim=8, ffn_size=48
+    )
+    notices = describe_model({"_name_or_path": made_from}, name, licence, config).notices
+    assert any("Built with Llama" in each for each in notices) is llama
 
 
 def write_gguf(
@@ -391,6 +421,19 @@ def test_retriever_folders_without_training_weights(tmp_path: Path) -> None:
     """A retriever folder alone cannot be trained further, and says so."""
     with pytest.raises(RetrieverError, match="training weights are neither in it nor beside it"):
         load_backbone(make_tiny_retriever(tmp_path / "r"))
+
+
+def test_weights_are_for_retriever_folders_only(tmp_path: Path) -> None:
+    """Weights named beside a network that has its own are refused, not ignored; a run is refused before its stages."""
+    make_folder(tmp_path / "m")
+    weights = tmp_path / "m" / "model.safetensors"
+    with pytest.raises(UsageError, match="m: is no retriever folder, and --weights is for these"):
+        load_backbone(tmp_path / "m", weights=weights)
+    (tmp_path / "text.txt").write_text("Bread needs flour and water, and time.\n" * 3)
+    inputs = Inputs(corpus=(str(tmp_path / "text.txt"),), backbone=str(tmp_path / "m"), weights=str(weights))
+    recipe = Recipe(augment=AugmentRecipe(kinds=("crop",)), prune=PruneRecipe(method="none"))
+    with pytest.raises(UsageError, match="is no retriever folder"):
+        check(RunFolder(tmp_path / "run", recipe, inputs))
 
 
 def test_extra_and_missing_tensors(tmp_path: Path) -> None:

@@ -79,6 +79,16 @@ def test_figures_are_those_of_what_was_written(tmp_path: Path) -> None:
     assert gate["tried"][0]["change"] == {"de": 0.0, "en": 0.0, "all": 0.0}
 
 
+def test_float32_is_ranked_at_the_width_that_is_written(tmp_path: Path) -> None:
+    """Widths beyond those that the source was trained for are compared with as many columns of its network."""
+    backbone = make_backbone(tmp_path, make_network(CONFIGS["gemma3"]))
+    narrow = replace(backbone, origin=replace(backbone.origin, dims=(2,)))
+    recipe, label = replace(EIGHT, precision="float32", table_bits=32), replace(LABEL, dims=(64,))
+    _, gate = export_gated(narrow, tmp_path / "r", label, recipe, development=[DEVELOPMENT], texts=TEXTS)
+    assert gate["width"] == 64
+    assert gate["by_language"] == gate["float32"]["by_language"]
+
+
 def test_vectors_that_are_far_off_are_not_ranked(tmp_path: Path) -> None:
     """On random rows a 4-bit table errs so much that the export goes on to 8 bits by itself."""
     loud = make_network(CONFIGS["llama"], loud=("input_layernorm.weight", "up_proj.weight"))

@@ -50,8 +50,10 @@ def test_a_run_is_exported_with_its_own_sets_and_recipe(tmp_path: Path, capsys: 
     backbone = make_backbone(tmp_path, make_network(CONFIGS["xlm-r with head"]))
     recipe = Recipe(name="my run", export=ExportRecipe(table_bits=8, widths=(48, 16), default_width=16))
     own = RunFolder.begin(tmp_path / "run", recipe, Inputs())
+    own.finish("corpus", 1.0, {"languages": {"de": 900, "en": 90, "nl": 2}})
     own.finish("augment", 3.0, {"written_by": "a.gguf (9 bytes), licence gemma"})
     own.finish("train", 5.0, {"steps": 7})
+    own.finish("export", 2.0, {"chosen": "of another file"})
     with pytest.raises(UsageError, match="has no network yet"):
         run(own.path, "--out", tmp_path / "r")
     save(backbone, own.backbone)
@@ -67,6 +69,8 @@ def test_a_run_is_exported_with_its_own_sets_and_recipe(tmp_path: Path, capsys: 
     assert (gate["queries"], gate["width"], gate["largest_loss"]) == ({"en": 9}, 16, 1.0)
     card = (tmp_path / "r" / "card.md").read_text()
     assert "- **train**: seconds 5, steps 7" in card
+    assert "of another file" not in card
+    assert retriever.languages_counted == ("de", "en")
     for told in card, (tmp_path / "r" / "NOTICE").read_text():  # a model's terms may reach what its outputs train
         assert "trained on outputs of a.gguf (9 bytes), licence gemma: the terms" in told
     trained = replace(backbone, origin=replace(backbone.origin, name="trained"))
@@ -116,6 +120,15 @@ def test_a_stopped_run_gives_its_last_step(tmp_path: Path, capsys: pytest.Captur
     torch.testing.assert_close(bias, backbone.network.head.bias, atol=0.01, rtol=0)  # type: ignore[union-attr]
 
 
+def test_widths_that_nothing_trained_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A width beyond the source's own is written if asked for, and a person is told what it is worth."""
+    backbone = make_backbone(tmp_path, make_network(CONFIGS["gemma3"]))
+    folder = save(replace(backbone, origin=replace(backbone.origin, dims=(32, 16))), tmp_path / "network")
+    for width, told in ((32, False), (64, True)):
+        run(folder, "--out", tmp_path / "r", "--table-bits", "8", "--widths", width)
+        assert ("was trained for (32)" in capsys.readouterr().err) is told
+
+
 def test_a_language_model_is_made_to_look_both_ways(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A causal checkpoint becomes a bidirectional retriever, and the person is told that it is untrained."""
     config = replace(CONFIGS["causal qwen3 with head"], lm_head="tied", output_size=0)  # type: ignore[call-arg]
@@ -125,20 +138,42 @@ def test_a_language_model_is_made_to_look_both_ways(tmp_path: Path, capsys: pyte
     assert getattr(load_backbone(tmp_path / "r").config, "causal", None) is False
 
 
+def test_the_folder_that_one_stands_in_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--out .` writes an empty folder, and replaces the retriever in it."""
+    folder = save(make_backbone(tmp_path, make_network(CONFIGS["llama"])), tmp_path / "network")
+    (tmp_path / "r").mkdir()
+    for version in ("1", "2"):
+        monkeypatch.chdir(tmp_path / "r")
+        run(folder, "--out", ".", "--name", "here", "--version", version, "--table-bits", "8")
+        assert open_retriever_folder(tmp_path / "r").version == version
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["for-tokenizer", "network", "r"]
+
+
 def test_a_gguf_alone_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With --gguf and no --out only that file is written, in the type asked for."""
+    """With --gguf and no --out only that file is written, in the type asked for, with the notices of its data."""
     from trainer import gguf_export
 
     asked: dict[str, object] = {}
 
     def write(backbone: Backbone, path: Path, **options: object) -> str:
-        asked.update(options, path=path)
+        asked.update(options, path=path, notices=backbone.origin.notices)
         return "written"
 
     monkeypatch.setattr(gguf_export, "write_checked_gguf", write)
     folder = save(make_backbone(tmp_path, make_network(CONFIGS["llama"])), tmp_path / "network")
-    run(folder, "--gguf", tmp_path / "a.gguf", "--gguf-type", "q8_0", "--without-head")
-    assert asked == {"path": tmp_path / "a.gguf", "kind": "q8_0", "without_head": True}
+    (tmp_path / "data.txt").write_text("Data from a test, CC0.\n")
+    run(
+        folder,
+        "--gguf",
+        tmp_path / "a.gguf",
+        "--gguf-type",
+        "q8_0",
+        "--without-head",
+        "--notice",
+        tmp_path / "data.txt",
+    )
+    notices = ("Made for a test.", "Data from a test, CC0.")
+    assert asked == {"path": tmp_path / "a.gguf", "kind": "q8_0", "without_head": True, "notices": notices}
 
 
 def test_what_cannot_be_is_told_before_a_network_is_read(tmp_path: Path) -> None:

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from trainer.metrics import Interval, bootstrap, ndcg, order_by_score, paired_bootstrap, recall, reciprocal_rank
+from trainer.metrics import (
+    Interval,
+    bootstrap,
+    bootstrap_sets,
+    ndcg,
+    order_by_score,
+    paired_bootstrap,
+    paired_bootstrap_sets,
+    recall,
+    reciprocal_rank,
+)
 
 RANKING = ["a", "b", "c", "d", "e"]
 
@@ -66,6 +76,24 @@ def test_few_queries_tell_nothing():
     assert bootstrap([1.0] * 5) == Interval(1.0, 0.0, 1.0)
     assert paired_bootstrap([1.0], [0.5]) == Interval(0.5, -1.0, 1.0)
     assert paired_bootstrap([1.0] * 6, [0.5] * 6).low == 0.5
+
+
+def test_sets_of_one_query_are_not_certain():
+    """One query in each of several sets says as much as so many queries of one set."""
+    values, baseline = [1.0, 0.5, 0.9, 0.3, 1.0, 0.4], [0.5, 0.6, 0.8, 0.3, 0.9, 0.5]
+    apart = paired_bootstrap_sets([[value] for value in values], [[value] for value in baseline])
+
+    assert apart == paired_bootstrap(values, baseline)
+    assert apart.low < 0 < apart.mean < apart.high
+
+
+def test_a_single_set_of_one_query_may_have_any_value():
+    """Beside sets that are sure, the interval is as wide as the one query leaves it: a share of a set's scale."""
+    sure = [[0.5] * 20] * 3
+    interval = bootstrap_sets([*sure, [1.0]])
+    assert (interval.mean, interval.low, interval.high) == pytest.approx((0.625, 0.375, 0.625))
+    gain = paired_bootstrap_sets([*sure, [1.0]], [[0.45] * 20] * 3 + [[0.0]])
+    assert (gain.low, gain.high) == pytest.approx(((3 * 0.05 - 1) / 4, (3 * 0.05 + 1) / 4))
 
 
 def test_unpaired_or_empty_values_are_refused():

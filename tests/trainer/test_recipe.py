@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from drama_app.errors import UsageError
-from trainer.recipe import Recipe, read_recipe, save_recipe
+from trainer.outline import check_shape
+from trainer.recipe import EvaluateRecipe, ExportRecipe, PruneRecipe, Recipe, TrainRecipe, read_recipe, save_recipe
 
 SHIPPED = sorted((Path(__file__).parents[2] / "assets" / "recipes").glob("*.toml"))
 
@@ -58,6 +59,35 @@ def test_wrong_recipe_is_refused_by_its_key(tmp_path, text, message):
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("train", "export", "measured", "message"),
+    [
+        ((64, 32), (128,), (), r"\[export\] 'widths': nothing is trained beyond 64, so 128"),
+        ((64, 32), (), (16,), r"\[evaluate\] 'widths': 16 is not offered .* only 64, 32"),
+        ((), (), (32,), r"\[evaluate\] 'widths': 32 is not offered .* only 128"),
+        ((64, 32), (64, 16), (16,), ""),
+        ((), (128, 16), (), ""),
+    ],
+)
+def test_widths_of_later_stages_come_from_earlier_ones(train, export, measured, message):
+    """What is not trained is not offered and what is not offered not measured: told before a run, not after hours."""
+    pytest.importorskip("torch")
+    from trainer.encoder import EncoderConfig
+
+    config = EncoderConfig(
+        family="llama", vocab_size=80, hidden_size=128, layers=2, heads=2, kv_heads=2, head_dim=64, ffn_size=8
+    )
+    recipe = Recipe(
+        prune=PruneRecipe(method="none"), train=TrainRecipe(widths=train), export=ExportRecipe(widths=export),
+        evaluate=EvaluateRecipe(widths=measured),
+    )  # fmt: skip
+    if not message:
+        check_shape(config, recipe)
+        return
+    with pytest.raises(UsageError, match=message):
+        check_shape(config, recipe)
 
 
 def test_missing_recipe_is_named(tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from drama_app.cli import main as app
 from drama_app.retriever import default_retriever_folder, open_retriever_folder
 from tests.trainer.tiny_gguf import make_tiny_gguf
+from trainer.checkpoint import open_checkpoint
 from trainer.cli import main
 from trainer.narration import show_progress
 from trainer.plan import make_plan
@@ -118,7 +119,14 @@ def test_every_stage_leaves_its_files_and_figures(finished):
     assert {row["width"] for row in measured} >= {24, 16}
     assert "<html" in run.report.read_text(encoding="utf-8")
     assert open_retriever_folder(run.retriever).dims == (24, 16)
-    assert "It was trained on outputs of " in (run.retriever / "NOTICE").read_text(encoding="utf-8")
+    made, trained = (
+        (run.retriever / "NOTICE").read_text(encoding="utf-8"),
+        open_checkpoint(run.training / "final").origin,
+    )
+    for told in made, "\n".join(trained.notices):  # what is made of a checkpoint has them too
+        assert told.count("It was trained on outputs of ") == 1
+        assert told.count("It was taught by the vectors of e5-mini 1, licence MIT: ") == 1
+        assert told.count("Derived from multilingual-e5-small") == 1  # what its teacher's NOTICE says
 
 
 def test_the_app_finds_a_file_with_what_was_trained(finished, tmp_path, capsys):

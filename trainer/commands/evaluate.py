@@ -75,7 +75,7 @@ def _open_contestants(options: argparse.Namespace) -> "list[Contestant]":
         options.retriever, widths=None if "all" in options.width else options.width, threads=threads
     )
     others = [open_contestant(each, widths=None, threads=threads) for each in options.against]
-    if (options.fp32 or options.weights) and not is_exact(judged):
+    if options.weights or (options.fp32 and not is_exact(judged)):  # weights for what has none are told, not ignored
         others.append(open_exact(options.retriever, weights=options.weights, widths=None, threads=threads))
     return [judged, *(keep_widths(each, judged.widths) for each in others)]
 

@@ -61,6 +61,7 @@ def run(options: argparse.Namespace) -> int:
     if not (options.out or options.gguf):
         raise UsageError("name what to write: --out FOLDER, --gguf FILE, or both")
     from trainer.backbone import load_backbone
+    from trainer.model_files import merge_notices
 
     own = _open_run(options.source)
     recipe = _choose_recipe(options, own)
@@ -70,8 +71,11 @@ def run(options: argparse.Namespace) -> int:
     source = _find_network(options.source, own)
     say(f"reading {source}")
     backbone = _look_both_ways(load_backbone(source, weights=options.weights))
+    origin = replace(backbone.origin, notices=merge_notices((*backbone.origin.notices, *notices)))
+    backbone = replace(backbone, origin=origin)  # a GGUF tells them too
     if options.out:
-        label = replace(_make_label(options, own, backbone), notices=notices, dims=options.widths or ())
+        label = replace(_make_label(options, own, backbone), dims=options.widths or ())
+        _tell_untrained(options.widths or recipe.widths, backbone)
         texts = _collect_texts(own, development)
         _write_folder(options, backbone, label, recipe, development, texts)
     if options.gguf:
@@ -152,14 +156,14 @@ def _read_development(options: argparse.Namespace, own: "RunFolder | None") -> "
 
 
 def _read_notices(options: argparse.Namespace, own: "RunFolder | None") -> tuple[str, ...]:
-    from trainer.inputs import name_writer
+    from trainer.terms import name_models
 
     path = options.notice or (Path(own.inputs.notice) if own and own.inputs.notice else None)
-    writer = name_writer(own) if own else ()
+    models = name_models(own) if own else ()
     if path is None:
-        return writer
+        return models
     try:
-        return (path.read_text(encoding="utf-8").strip(), *writer)
+        return (path.read_text(encoding="utf-8").strip(), *models)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
 
@@ -167,6 +171,8 @@ def _read_notices(options: argparse.Namespace, own: "RunFolder | None") -> tuple
 def _check_places(options: argparse.Namespace) -> None:
     from trainer.retriever_files import check_place
 
+    # "." has no name to write another folder beside it, and what was there is gone once that is in its place.
+    options.out, options.gguf = (each and each.resolve() for each in (options.out, options.gguf))
     if options.out:
         check_place(options.out)
     if options.gguf and (options.gguf.is_dir() or not options.gguf.parent.is_dir()):
@@ -193,7 +199,7 @@ def _make_label(options: argparse.Namespace, own: "RunFolder | None", backbone: 
     from trainer.retriever_files import Label, make_name
 
     folder = expand_home(options.source)
-    languages: tuple[str, ...] = ()
+    languages = own.list_languages() if own else ()
     name, version = own.recipe.name if own else folder.stem if folder.is_file() else folder.name, "1"
     if is_checkpoint(folder):
         name = backbone.origin.name  # such folders are called "final" or by their step
@@ -205,8 +211,14 @@ def _make_label(options: argparse.Namespace, own: "RunFolder | None", backbone: 
     return Label(
         name=options.name or make_name(name),
         version=options.version or version, languages=languages, default_dim=default, max_tokens=max_tokens,
-        made=summarise_stages(own.done) if own else {"exported from": options.source},
+        made=summarise_stages(own.list_done("export")) if own else {"exported from": options.source},
     )  # fmt: skip
+
+
+def _tell_untrained(widths: "Sequence[int]", backbone: "Backbone") -> None:
+    trained = max(backbone.origin.dims, default=backbone.config.dim)
+    if trained < max(widths, default=0) <= backbone.config.dim:
+        say(f"width {max(widths)} is more than the source was trained for ({trained}): what is beyond was never taught")
 
 
 def _collect_texts(own: "RunFolder | None", development: "Sequence[DevelopmentSet]") -> "list[str]":
