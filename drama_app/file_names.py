@@ -14,8 +14,8 @@ _MOST_WORDS = 8  # a longer query is a question
 _LEAST = 3  # letters of which a part of a name may be meant; fewer must be a whole word
 _FIRST_UNSPACED = "\u0e00"  # from Thai on two characters are as telling
 _WORD = re.compile(r"[^\W_]+")
-_HUMP = regex.compile(r"(?<=\p{Ll})(?=\p{Lu})")
-"""Where the second word of "taxReport" begins."""
+_HUMP = regex.compile(r"(?<=\p{Ll})(?=\p{Lu})|(?<=\p{Lu})(?=\p{Lu}\p{Ll})")
+"""Where the second word of "taxReport" and of "XMLSchema" begins."""
 
 
 def fold_name(path: Path) -> str:
@@ -56,7 +56,12 @@ def _is_telling(word: str) -> bool:
 
 
 def _begins_word(word: str, name: str) -> bool:
-    return word[0] >= _FIRST_UNSPACED or re.search(rf"(?<![^\W\d_]){re.escape(word)}", name) is not None
+    # A number begins anew wherever it stands: "rfc2616".
+    return (
+        word[0] >= _FIRST_UNSPACED
+        or word.isdecimal()
+        or re.search(rf"(?<![^\W\d_]){re.escape(word)}", name) is not None
+    )
 
 
 def _stands_alone(word: str, name: str) -> bool:

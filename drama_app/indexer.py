@@ -273,19 +273,35 @@ def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path
         known = {file: row for file, row in _known(manifest, path) if below.isdisjoint((file, *file.parents))}
         rules = rules_for(manifest, settings, root)
         if root_is_gone(root, device=devices[root], has_files=bool(known), is_file=root in known):
-            manifest.mark_root(root, state="missing", device=None, synced=None)
-            survey.notes.append(f"{root} is not there now: what is indexed of it stays searchable")
+            _miss(manifest, survey, root)
         elif is_gone(path) or rules.ignored(path, is_folder=folder_is_there(path)):
             _take_for_gone(manifest, survey, known)
         else:
+            inside = [each for each in devices if path in (each, *each.parents)]
+            inside = [each for each in inside if below.isdisjoint((each, *each.parents))]  # and not for itself
+            drives = (each for each in inside if devices[each] not in (None, _device(root)))
+            away = {each for each in drives if _is_away(each, devices[each], known)}
+            known = {file: row for file, row in known.items() if away.isdisjoint((file, *file.parents))}
+            for each in away:
+                _miss(manifest, survey, each)
             mounts = MountFinder(root, _device(root))
             _compare(manifest, survey, path, rules, known, mounts, stop)
-            walked = [each for each in devices if path in (each, *each.parents) and is_there(each)]
-            for each in walked:  # roots that are part of this one too
-                if below.isdisjoint((each, *each.parents)):
+            for each in inside:
+                if each not in away and is_there(each):
                     survey.roots.append(each)
                     manifest.mark_root(each, state="incomplete", device=_device(each), synced=None)
     return survey
+
+
+def _is_away(root: Path, device: int | None, known: Collection[Path]) -> bool:
+    """Whether a drive that is a root inside another is unplugged: then its files are not gone."""
+    has_files = any(root in (file, *file.parents) for file in known)
+    return root_is_gone(root, device=device, has_files=has_files, is_file=root in known)
+
+
+def _miss(manifest: Manifest, survey: Survey, root: Path) -> None:
+    manifest.mark_root(root, state="missing", device=None, synced=None)
+    survey.notes.append(f"{root} is not there now: what is indexed of it stays searchable")
 
 
 def _places(roots: Collection[Path], paths: Collection[Path]) -> Iterator[tuple[Path, Path]]:

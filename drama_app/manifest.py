@@ -65,6 +65,11 @@ class RootRow:
     """Patterns of its own, as in a .gitignore."""
 
 
+_HIDE = """UPDATE documents SET complete = 0 WHERE complete > 0
+AND NOT EXISTS (SELECT 1 FROM files WHERE files.document = documents.id)"""
+"""`complete` is 1 for a document that is visible and known, 2 for one that is visible and to be read anew."""
+
+
 class Manifest(Database):
     """The tables as records; see `Database` for what holds of every call."""
 
@@ -234,14 +239,12 @@ class Manifest(Database):
         return _document(rows[0]) if rows else None
 
     def begin_document(self, digest: bytes, suffix: str) -> int:
-        """A number for a new, not yet visible document; an unfinished one of this content gives up its place.
+        """A number for a new, not yet visible document; one of this content that is not known gives up its place.
 
-        The unfinished one stays, under a random hash, until the end of the sync: what it holds need not be
-        embedded again.
-        """
+        That one stays, under a random hash, until the end of the sync: its vectors serve again."""
         with self.transaction():
             self._connection.execute(
-                "UPDATE documents SET hash = randomblob(16) WHERE hash = ? AND suffix = ? AND complete = 0",
+                "UPDATE documents SET hash = randomblob(16) WHERE hash = ? AND suffix = ? AND complete <> 1",
                 (digest, make_storable(suffix)),
             )
             cursor = self._connection.execute(
@@ -277,7 +280,7 @@ class Manifest(Database):
         """The visible ones among some documents."""
         found = {}
         for chunk in _chunks(numbers):
-            for row in self._rows(f"SELECT * FROM documents WHERE complete = 1 AND id IN ({marks(chunk)})", chunk):
+            for row in self._rows(f"SELECT * FROM documents WHERE complete > 0 AND id IN ({marks(chunk)})", chunk):
                 found[row[0]] = _document(row)
         return found
 
@@ -291,7 +294,7 @@ class Manifest(Database):
 
     def visible(self) -> dict[int, int]:
         """Every visible document with its number of passages."""
-        return dict(self._rows("SELECT id, passages FROM documents WHERE complete = 1"))
+        return dict(self._rows("SELECT id, passages FROM documents WHERE complete > 0"))
 
     def unfinished(self) -> list[int]:
         """Documents that a killed run left behind, or that wait to be removed."""
@@ -300,10 +303,7 @@ class Manifest(Database):
     def hide_orphans(self) -> list[int]:
         """Hides every document that no file holds any more and returns all hidden ones, for removal."""
         with self.transaction():
-            self._connection.execute(
-                "UPDATE documents SET complete = 0 WHERE complete = 1 AND NOT EXISTS "
-                "(SELECT 1 FROM files WHERE files.document = documents.id)"
-            )
+            self._connection.execute(_HIDE)
             return self.unfinished()
 
     def distrust(self, numbers: Sequence[int]) -> None:
@@ -316,16 +316,19 @@ class Manifest(Database):
     def supersede(self, numbers: Sequence[int]) -> None:
         """Has the next sync look at the files that hold these documents; what it reads then takes their place.
 
-        Until then each is found as before, under a random hash: else its content would count as known.
+        Until then each is found as before; only its content does not count as known.
         """
         with self.transaction():
             for chunk in _chunks(numbers):
                 self._connection.execute(
                     f"UPDATE files SET checked_ns = mtime_ns WHERE document IN ({marks(chunk)})", chunk
                 )
-                self._connection.execute(
-                    f"UPDATE documents SET hash = randomblob(16) WHERE id IN ({marks(chunk)})", chunk
-                )
+                self._connection.execute(f"UPDATE documents SET complete = 2 WHERE id IN ({marks(chunk)})", chunk)
+
+    def hide_replaced(self, numbers: Sequence[int]) -> None:
+        """Hides those of some documents that no file holds any more: as ghosts they would fill searches."""
+        with self.transaction():
+            self._connection.executemany(f"{_HIDE} AND id = ?", [(number,) for number in numbers])
 
     def delete_documents(self, numbers: Iterable[int]) -> None:
         """Forgets documents whose passages are gone."""
@@ -345,21 +348,21 @@ class Manifest(Database):
             return None
         sql = (
             "SELECT DISTINCT document FROM files JOIN documents ON documents.id = files.document "
-            f"WHERE complete = 1 AND {' AND '.join(conditions)}"
+            f"WHERE complete > 0 AND {' AND '.join(conditions)}"
         )
         return {number for (number,) in self._rows(sql, values)}
 
     def counts(self) -> tuple[int, int]:
         """Visible documents and their passages, counted over the documents that some file holds."""
         return self._rows(
-            "SELECT count(*), coalesce(sum(passages), 0) FROM documents WHERE complete = 1 AND EXISTS "
+            "SELECT count(*), coalesce(sum(passages), 0) FROM documents WHERE complete > 0 AND EXISTS "
             "(SELECT 1 FROM files WHERE files.document = documents.id)"
         )[0]
 
     def counts_below(self, path: Path) -> tuple[int, int]:
         """Visible documents and passages at and below a path."""
         return self._rows(
-            "SELECT count(*), coalesce(sum(passages), 0) FROM documents WHERE complete = 1 AND id IN "
+            "SELECT count(*), coalesce(sum(passages), 0) FROM documents WHERE complete > 0 AND id IN "
             f"(SELECT document FROM files WHERE {BELOW})",
             range_below(path),
         )[0]
@@ -368,7 +371,7 @@ class Manifest(Database):
         """Visible documents a kind, most first."""
         return dict(
             self._rows(
-                "SELECT kind, count(*) AS n FROM documents WHERE complete = 1 GROUP BY kind ORDER BY n DESC, kind"
+                "SELECT kind, count(*) AS n FROM documents WHERE complete > 0 GROUP BY kind ORDER BY n DESC, kind"
             )
         )
 
@@ -388,7 +391,7 @@ def _path(raw: bytes) -> Path:
 
 def _document(row: tuple) -> DocumentRow:  # type: ignore[type-arg]
     number, digest, suffix, kind, title, notes, passages, complete = row
-    return DocumentRow(number, digest, suffix, kind, title, notes, passages, bool(complete))
+    return DocumentRow(number, digest, suffix, kind, title, notes, passages, complete == 1)
 
 
 def _chunks(values: Sequence[int], size: int = 500) -> Iterator[Sequence[int]]:

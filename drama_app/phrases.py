@@ -11,6 +11,8 @@ from drama_app.records import Passage
 
 SLICE = 300
 """Texts that are read at once, best first, until enough hold the phrase."""
+_WORDLESS = 10
+"""Times the limit, that a phrase without words is looked for in."""
 MOST = 20_000
 """Passages whose texts are read at most: a second. Among 100,000 as many hold all of the words "in", "the" and "end",
 and one with them in this order may be the last by BM25, since all three weigh next to nothing."""
@@ -32,6 +34,16 @@ def make_query(asked: KeywordQuery) -> Any:
         return match(others)
     wished = [(Occur.SHOULD, match(others))] if others else []
     return BooleanQuery([*((Occur.MUST, match(word)) for word in demanded), *wished])
+
+
+def count_rows(asked: KeywordQuery, limit: int) -> int:
+    """Rows to fetch for `limit` hits: many, if the index of terms vouches for the words of a phrase.
+
+    A phrase without a word ("=>") stands in texts that it knows nothing of, so only the best are read.
+    """
+    if not asked.phrases:
+        return limit
+    return MOST if parse_query(" ".join(asked.phrases)).words else _WORDLESS * limit
 
 
 def stand_in(asked: KeywordQuery, passage: Passage) -> bool:

@@ -300,16 +300,16 @@ class Pipeline:
     def _settle(self, job: Job) -> None:
         """Makes a document visible whose passages are all stored. Called by the writer."""
         assert job.document is not None
-        title, notes = _title(job), job.document.notes
         job.known = None
         # Under the lock: a copy met in between would find the content neither under way nor complete.
         with self._settle_lock, self._manifest.transaction():
             jobs = self._close(job)
             self._manifest.finish_document(
-                job.number, kind=job.document.kind, title=title, notes=notes, passages=len(job.passages),
-                pages=job.document.pages,
+                job.number, kind=job.document.kind, title=_title(job), notes=job.document.notes,
+                passages=len(job.passages), pages=job.document.pages,
             )  # fmt: skip
             self._manifest.put_files([self._row(each, job.number) for each in jobs])
+            self._manifest.hide_replaced(job.reuse)
         for each in jobs:
             self._count(each.found)
 

@@ -238,21 +238,21 @@ class PassageStore:
             search = table.search(match, query_type="fts").select([*TEXT_COLUMNS[:2], "_score"]).limit(count)
             return (search if condition is None else search.where(condition)).with_row_id(True).to_arrow()
 
-        generation = self._cache.generation
-        rows = self._search(run, phrases.MOST if asked.phrases else limit, documents, languages, without)
+        rows = self._search(run, phrases.count_rows(asked, limit), documents, languages, without)
         if rows is not None and asked.phrases:
-            rows = self._hold_phrases(generation, rows, asked, limit)
+            rows = self._hold_phrases(rows, asked, limit)
         found = list(zip(*_columns(rows, "document", "ordinal", "_score"), strict=True))
         best = self.passages([(document, ordinal) for document, ordinal, _ in found[:LOOKED_UP]], vectors=True)
         covered = {each.key: self._common_terms().coverage(asked.words, each.terms) for each in best}
         return [Candidate(number, place, score, covered.get((number, place), 0.0)) for number, place, score in found]
 
-    def _hold_phrases(self, generation: int, rows: "pa.Table", asked: KeywordQuery, limit: int) -> "pa.Table":
+    def _hold_phrases(self, rows: "pa.Table", asked: KeywordQuery, limit: int) -> "pa.Table":
         """The best rows that hold every quoted phrase; texts are read until there are `limit`."""
         held: list[int] = []
         for start in range(0, len(rows), phrases.SLICE):
-            # Once more: of a long list the cache keeps the last places, and these are the first.
-            part = self._remember(generation, rows.slice(start, phrases.SLICE))
+            # Once more: of a long list the cache keeps the last places, and these are the first. By the generation of
+            # now: places that moved meanwhile are noticed when they are read.
+            part = self._remember(self._cache.generation, rows.slice(start, phrases.SLICE))
             keys = list(zip(*_columns(part, "document", "ordinal"), strict=True))
             texts = {each.key for each in self.passages(keys) if phrases.stand_in(asked, each.passage)}
             held += [start + place for place, key in enumerate(keys) if key in texts]

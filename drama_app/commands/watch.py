@@ -59,5 +59,4 @@ class _News:
             self._output.note(line)
         seen = set(self._roots() if report.looked_at is None else report.looked_at)
         self._failed = failed | {each for each in self._failed if seen.isdisjoint((each.path, *each.path.parents))}
-        # A note does not say what it is about, so only a look at everything ends it.
-        self._notes = notes if seen.issuperset(self._roots()) else notes | self._notes
+        self._notes = notes | {each for each in self._notes if not any(str(path) in each for path in seen)}

@@ -63,6 +63,8 @@ def test_a_name_holds_every_word_of_the_query(query: str, name: str, held: bool)
         ("tax", "myTaxReport.md", True),
         ("mytax", "myTaxReport.md", True),
         ("tax", "2024tax.md", True),
+        ("rfc 2616", "rfc2616.txt", True),
+        ("schema", "XMLSchema.xsd", True),
         ("tax other", "syntax of others.md", False),
         ("契約", "新契約書.txt", True),
     ],

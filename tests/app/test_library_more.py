@@ -110,6 +110,32 @@ def test_reading_again_hides_nothing_meanwhile(library: Library, folder: Path) -
     assert len(library._store.document_ids()) == 3
 
 
+def test_a_rename_after_a_stopped_reading_again_keeps_its_vectors(library: Library, folder: Path) -> None:
+    """What waits to be read again is known by its content too: files that moved meanwhile are not embedded anew."""
+    library.forget_reading()
+    stop = threading.Event()
+    stop.set()
+    library.sync(stop=stop)
+    for number, path in enumerate(sorted(folder.iterdir())):
+        path.rename(folder / f"moved-{number}{path.suffix}")
+    counter = count_encoded(library)
+    library.sync()
+
+    assert counter.passages == 0
+    assert len(library.search("train bread", mode="keywords").hits) == 2
+
+
+def test_what_was_replaced_fills_no_search(library: Library, folder: Path) -> None:
+    """As soon as a file is read again its former content is no document any more, long before it is removed."""
+    library.forget_reading()
+    stop = threading.Event()
+    library.sync(on_progress=lambda progress: stop.set() if progress.files_done else None, stop=stop)
+    held = {row.document for row in library._manifest.files()}
+
+    assert set(library._manifest.visible()) <= held
+    assert len(library.search("train bread", mode="keywords").hits) == 2
+
+
 def test_reading_again_is_refused_before_anything_changes(library: Library) -> None:
     """Where the retriever that filled the index is gone, reading again says so, and the index stays as it was."""
     library._manifest.put(fingerprint="another")
@@ -166,6 +192,25 @@ def test_a_root_in_a_root_is_synced_with_it(library: Library, folder: Path) -> N
     assert [root.path.name for root, old in zip(library.status().roots, before, strict=True) if root != old] == [
         "begun"
     ]
+
+
+@pytest.mark.parametrize("unplugged", ["empty", "missing"])
+def test_a_drive_that_is_a_root_in_a_root_may_be_unplugged(library: Library, folder: Path, unplugged: str) -> None:
+    """Indexed before the folder around it, a drive keeps its files when that is looked at without it."""
+    library.forget(folder)
+    stick = folder / "stick"
+    stick.mkdir()
+    (stick / "diary.txt").write_text("The weather is under control.\n")
+    library.sync([library.add_root(stick)])
+    library._manifest.mark_root(stick, state="ok", device=stick.stat().st_dev + 1, synced=None)
+    (stick / "diary.txt").unlink()
+    if unplugged == "missing":
+        stick.rmdir()
+    library.add_root(folder)
+    library.sync()
+
+    assert library.search("weather", mode="keywords").hits
+    assert {root.path: root.state for root in library.status().roots}[stick] == "missing"
 
 
 def test_a_paused_folder_with_choices_stays_searchable_below_another(library: Library, folder: Path) -> None:
