@@ -46,6 +46,7 @@ from trainer.model_files import (
     read_notice,
     read_prefixes,
     read_special,
+    refuse_other_embeddings,
     refuse_other_pooling,
 )
 from trainer.network import Network, NetworkConfig, parse_config
@@ -80,12 +81,15 @@ class Backbone:
         return self.origin.query_prefix
 
 
-def load_backbone(source: Path | str, *, weights: Path | None = None, cache: Path | None = None) -> Backbone:
+def load_backbone(
+    source: Path | str, *, weights: Path | None = None, cache: Path | None = None, embeds: bool = False
+) -> Backbone:
     """Load a network from wherever it is.
 
     Args:
         source: A GGUF file, a folder, or OWNER/NAME on the Hugging Face hub.
         weights: Training weights of a retriever folder; None looks in the folder and beside it.
+        embeds: Its own vectors are wanted: refuse an embedder that does more than take the mean of tokens.
         cache: Directory for what is costly to make again (a GGUF takes 20 to 60 s each time); None is the user's.
 
     Raises:
@@ -101,6 +105,8 @@ def load_backbone(source: Path | str, *, weights: Path | None = None, cache: Pat
             path = _fetch(str(source))
         else:
             raise RetrieverError(f"{source}: no such file or folder")
+    if embeds:
+        refuse_other_embeddings(path)
     if is_checkpoint(path):
         return _load_checkpoint(path)
     if (path / DESCRIPTION).is_file():

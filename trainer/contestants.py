@@ -13,7 +13,6 @@ from drama_app.embed import OnnxEncoder, open_retriever
 from drama_app.errors import RetrieverError
 from drama_app.retriever import DESCRIPTION, default_retriever_folder, open_retriever_folder
 from trainer.llama_encoder import LlamaEncoder, is_embedder
-from trainer.model_files import refuse_other_embeddings
 
 if TYPE_CHECKING:
     from drama_app.embed import Encoder
@@ -81,8 +80,7 @@ def open_exact(
     folder = default_retriever_folder() if str(source) == SHIPPED else Path(source)
     if threads:
         torch.set_num_threads(threads)
-    refuse_other_embeddings(expand_home(folder))
-    encoder = TorchEncoder(load_backbone(folder, weights=weights))
+    encoder = TorchEncoder(load_backbone(folder, weights=weights, embeds=True))
     if (folder / DESCRIPTION).is_file():
         retriever = open_retriever_folder(folder)
         chosen = _choose_widths(folder, retriever.default_dim, retriever.dims, widths)

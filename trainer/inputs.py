@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drama_app.config import expand_home
 from drama_app.errors import UsageError
 from trainer.overlap import NOTHING
 from trainer.run_folder import RunFolder
@@ -32,14 +33,19 @@ def open_teacher(run: RunFolder) -> "Encoder":
     if not run.inputs.teacher:
         return open_present(run)
     from trainer.contestants import open_contestant
+    from trainer.llama_encoder import is_embedder
     from trainer.torch_encoder import TorchEncoder
 
+    refusal = UsageError(
+        f"--teacher {run.inputs.teacher}: a language model and no embedder, its vectors teach nothing; name a "
+        "retriever folder, a trained run, an e5 or BERT embedder, or a GGUF embedding model"
+    )
+    path = expand_home(run.inputs.teacher)
+    if path.is_file() and not is_embedder(path):  # by its header: to read it whole takes memory and minutes
+        raise refusal
     encoder = open_contestant(run.inputs.teacher).encoder
     if isinstance(encoder, TorchEncoder) and encoder.is_causal:
-        raise UsageError(
-            f"--teacher {run.inputs.teacher}: a language model and no embedder, its vectors teach nothing; name a "
-            "retriever folder, a trained run, an e5 or BERT embedder, or a GGUF embedding model"
-        )
+        raise refusal
     return encoder
 
 

@@ -98,10 +98,18 @@ def refuse_other_pooling(folder: Path, config: NetworkConfig) -> None:
     stated = folder / "1_Pooling" / CONFIG
     if not isinstance(config, BidirectionalConfig) or not stated.is_file():
         return
-    modes = [key for key, value in read_json(stated).items() if key.startswith("pooling_mode_") and value is True]
-    if modes != ["pooling_mode_mean_tokens"]:
-        named = ", ".join(mode.removeprefix("pooling_mode_") for mode in modes) or "nothing"
+    if (modes := _read_pooling(stated)) != ["mean"]:
+        named = ", ".join(modes) or "nothing"
         raise RetrieverError(f"{stated}: pools {named}; only embedders that take the mean of tokens are computed")
+
+
+def _read_pooling(path: Path) -> list[str]:
+    """How rows become one vector, by sentence-transformers' file: a flag for each way, or since 5.4 their names."""
+    stated = read_json(path)
+    if named := stated.get("pooling_mode"):
+        return [str(each) for each in (named if isinstance(named, list) else [named])]
+    flags = [key.removeprefix("pooling_mode_") for key, on in stated.items() if on is True and "pooling_mode_" in key]
+    return [flag.removesuffix("_tokens") for flag in flags]
 
 
 def refuse_other_embeddings(folder: Path) -> None:
@@ -112,13 +120,15 @@ def refuse_other_embeddings(folder: Path) -> None:
     modules = folder / "modules.json"
     if not modules.is_file():
         return
-    listed = json.loads(modules.read_text(encoding="utf-8"))
+    try:
+        listed = json.loads(modules.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RetrieverError(f"{modules}: cannot be read as JSON ({error})") from error
     kinds = [str(each.get("type", "")).rpartition(".")[2] for each in listed if isinstance(each, dict)]
     if other := [kind for kind in kinds if kind not in ("Transformer", "Pooling", "Normalize")]:
         raise RetrieverError(f"{folder}: has a {other[0]} layer behind its mean, which is not computed; {_GGUF_DOES}")
     stated = folder / "1_Pooling" / CONFIG
-    modes = read_json(stated) if stated.is_file() else {}
-    if stated.is_file() and modes.get("pooling_mode_mean_tokens") is not True:
+    if stated.is_file() and _read_pooling(stated) != ["mean"]:
         raise RetrieverError(f"{stated}: does not pool the mean of tokens, which is all that is computed; {_GGUF_DOES}")
 
 

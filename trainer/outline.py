@@ -92,16 +92,17 @@ def check_room(source: str) -> None:
     from trainer.augment.llama_generator import measure_free_memory
     from trainer.backbone import place_gguf
 
-    needed, free = 4 * read_header(path).weights, measure_free_memory()
-    if free and needed > free:
+    cache = load_settings().cache_folder / "backbones"
+    needed, kept = 4 * read_header(path).weights, (place_gguf(path, cache) / "complete.json").is_file()
+    free, held = measure_free_memory(), needed if kept else 2 * needed  # once as it is read, once as it is kept
+    if free and held > free:
         raise UsageError(
-            f"{path}: its weights take {needed >> 20:,} MB of memory as float32, {free >> 20:,} MB are free; name a "
+            f"{path}: its weights take {held >> 20:,} MB of memory as float32, {free >> 20:,} MB are free; name a "
             "smaller network to prune and train with --backbone (this one may still write the queries)"
         )
-    cache = load_settings().cache_folder / "backbones"
     place = next(each for each in (cache, *cache.parents) if each.exists())
     free = shutil.disk_usage(place).free
-    if needed > free and not place_gguf(path, cache).exists():
+    if needed > free and not kept:
         raise UsageError(f"{cache}: needs {needed >> 20:,} MB for the weights of {path}, {free >> 20:,} MB are free")
 
 

@@ -17,7 +17,7 @@ from trainer.development import divide
 from trainer.inputs import name_source, open_llm, open_present, open_teacher, read_evaluation
 from trainer.records import Passage, Query, RecordWriter, TrainingGroup, read_records, text_id
 from trainer.run_folder import OWN_INDEX, RunFolder
-from trainer.terms import read_notices
+from trainer.terms import read_notices, state_anew
 from trainer.train_stage import train as train  # the stage of that name
 
 if TYPE_CHECKING:
@@ -104,7 +104,9 @@ def augment(run: RunFolder, report: Report) -> Figures:
     if generator:
         figures["written_by"] = f"{generator.name}, licence {generator.licence or 'not stated'}"
     return (
-        figures | _note_unspoken(run, written) | {"tallies": {kind: tally.as_row() for kind, tally in tallies.items()}}
+        figures
+        | _note_unspoken(run, written, invents)
+        | {"tallies": {kind: tally.as_row() for kind, tally in tallies.items()}}
     )
 
 
@@ -180,8 +182,9 @@ def export(run: RunFolder, report: Report) -> Figures:
         notices=read_notices(run), languages=run.list_languages(),
     )  # fmt: skip
     texts = [passage.embedded for passage in islice(read_records(run.training_passages, Passage), _SAMPLE)]
+    backbone = load_backbone(run.training / "final")
     _, gate = export_gated(
-        load_backbone(run.training / "final"), run.retriever, label, run.recipe.export,
+        replace(backbone, origin=state_anew(run, backbone.origin)), run.retriever, label, run.recipe.export,
         development=read_development(run.development), texts=texts, report=report,
     )  # fmt: skip
     return gate
@@ -229,12 +232,14 @@ def _asks(run: RunFolder) -> bool:
     return run.recipe.augment.queries > 0 and bool(set(run.recipe.augment.kinds) - {"crop"})
 
 
-def _note_unspoken(run: RunFolder, written: object) -> Figures:
-    """What a person has to know if queries were asked for and none could be `written`."""
-    if written or not _asks(run):
+def _note_unspoken(run: RunFolder, written: object, invents: object) -> Figures:
+    """What a person has to know if queries or triplets were asked for and there are no prompts in their languages."""
+    lacking = ["queries"] if _asks(run) and not written else []
+    lacking += ["triplets"] if run.recipe.augment.triplets and not invents else []
+    if not lacking:
         return {}
     spoken = ", ".join(sorted(run.done["corpus"]["languages"]))
-    return {"note": f"no queries were generated, since there are no prompts for {spoken}"}
+    return {"note": f"no {' and no '.join(lacking)} were generated, since there are no prompts for {spoken}"}
 
 
 def _find_source(name: str, folder: Path, report: Report) -> Path:

@@ -3,11 +3,12 @@
 It reads headers and opens no weights.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from drama_app.retriever import DESCRIPTION, default_retriever_folder, open_retriever_folder
 from trainer.checkpoint import FINAL, Origin, is_checkpoint, open_checkpoint
-from trainer.model_files import CONFIG, describe_model, name_folder, read_json, read_licence, read_notice
+from trainer.model_files import CONFIG, describe_model, merge_notices, name_folder, read_json, read_licence, read_notice
 from trainer.run_folder import RunFolder
 
 
@@ -40,6 +41,14 @@ def read_teaching(run: RunFolder) -> tuple[str, ...]:
     """Notices of the encoder that a run imitates, its own ones too; none if it imitates none."""
     teacher = _describe_teacher(run)
     return (_tell(name_teacher(run)), *teacher.notices) if teacher else ()
+
+
+def state_anew(run: RunFolder, origin: Origin) -> Origin:
+    """The origin of what a run trained, with its models' notices alone: its data's may have been corrected since."""
+    if not is_checkpoint(run.backbone):
+        return origin
+    start = open_checkpoint(run.backbone).origin
+    return replace(origin, notices=merge_notices((*start.notices, *read_teaching(run))))
 
 
 def _tell(teacher: str) -> str:

@@ -15,7 +15,6 @@ from drama_app.errors import TrainingError, UsageError
 from tests.trainer.scripted_generator import ScriptedGenerator
 from trainer import stages
 from trainer.augment.ledger import KEPT, Outcome, format_time, run_blocks
-from trainer.augment.llm import Usage
 from trainer.augment.run import (
     choose_passages,
     crop_passages,
@@ -160,9 +159,9 @@ def test_a_model_that_writes_nothing_of_use_is_not_asked_all_night(tmp_path):
             yield Outcome(query, "nothing written" if number else "too short")
 
     with pytest.raises(
-        TrainingError, match=r"of 400 .* none can be used \(nothing written 392, too short 8\); name another"
+        TrainingError, match=r"of 400 .* none can be used \(nothing written 392, too short 8\); begin another run"
     ):
-        run_blocks(range(20), make, tmp_path / "q.jsonl", key="k", usage=Usage())
+        run_blocks(range(20), make, tmp_path / "q.jsonl", key="k", must_keep=True)
     assert run_blocks(range(20), make, tmp_path / "crops.jsonl", key="k").asked == 1000
 
 

@@ -20,6 +20,7 @@ from trainer.backbone import load_backbone  # noqa: E402
 from trainer.checkpoint import place_step, save_checkpoint  # noqa: E402
 from trainer.contestants import open_exact  # noqa: E402
 from trainer.encoder import Encoder, EncoderConfig, RopeScaling, make_rotation  # noqa: E402
+from trainer.gguf_header import read_header  # noqa: E402
 from trainer.input_checks import check  # noqa: E402
 from trainer.model_files import describe_model  # noqa: E402
 from trainer.outline import check_room, read_outline  # noqa: E402
@@ -160,7 +161,7 @@ def test_an_embedders_own_description_counts(tmp_path: Path) -> None:
     (folder / "1_Pooling").mkdir()
     pooling = {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}
     (folder / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
-    with pytest.raises(RetrieverError, match="pools cls_token"):
+    with pytest.raises(RetrieverError, match="pools cls"):
         load_backbone(folder)
 
 
@@ -170,7 +171,11 @@ def test_embedders_that_do_more_than_the_mean_are_not_measured(tmp_path: Path) -
     make_folder(folder, "Qwen3", head_dim=8)
     assert open_exact(folder).encoder.dim == 32
     (folder / "1_Pooling").mkdir()
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_lasttoken": true}')
+    pooling = folder / "1_Pooling" / "config.json"
+    (folder / "modules.json").write_text("[]")
+    pooling.write_text('{"pooling_mode": "mean", "include_prompt": true}')  # as sentence-transformers 5.4 says it
+    assert open_exact(folder).encoder.dim == 32
+    pooling.write_text('{"pooling_mode_lasttoken": true}')
     modules = ["Transformer", "Pooling", "Normalize"]
     for kinds, said in ((modules, "does not pool the mean"), ([*modules, "Dense"], "has a Dense layer")):
         rows = [{"type": f"sentence_transformers.models.{kind}"} for kind in kinds]
@@ -334,11 +339,17 @@ def test_room_for_a_ggufs_weights_is_looked_for_first(tmp_path: Path, monkeypatc
     monkeypatch.setenv("DRAMA_APP_HOME", str(tmp_path / "home"))
     write_gguf(tmp_path / "a.gguf")
     check_room(str(tmp_path / "a.gguf"))
+    needed = 4 * read_header(tmp_path / "a.gguf").weights
+    monkeypatch.setattr(llama_generator, "measure_free_memory", lambda: int(1.5 * needed))
+    with pytest.raises(UsageError, match="of memory as float32"):  # it is held twice while it is read
+        check_room(str(tmp_path / "a.gguf"))
+    monkeypatch.setattr(llama_generator, "measure_free_memory", lambda: 3 * needed)
     usage = namedtuple("usage", "free")
     monkeypatch.setattr(outline.shutil, "disk_usage", lambda place: usage(1000))
     with pytest.raises(UsageError, match=r"for the weights of .*a\.gguf, 0 MB are free"):
         check_room(str(tmp_path / "a.gguf"))
     load_backbone(tmp_path / "a.gguf")
+    monkeypatch.setattr(llama_generator, "measure_free_memory", lambda: int(1.5 * needed))
     check_room(str(tmp_path / "a.gguf"))
     monkeypatch.setattr(llama_generator, "measure_free_memory", lambda: 1000)
     with pytest.raises(UsageError, match="of memory as float32, 0 MB are free; name a smaller network"):

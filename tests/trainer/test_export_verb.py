@@ -120,6 +120,21 @@ def test_a_stopped_run_gives_its_last_step(tmp_path: Path, capsys: pytest.Captur
     torch.testing.assert_close(bias, backbone.network.head.bias, atol=0.01, rtol=0)  # type: ignore[union-attr]
 
 
+def test_a_corrected_notice_takes_the_place_of_the_one_that_was_trained_with(tmp_path: Path) -> None:
+    """What is said of a run's data at its export is what holds; notices of its models stay."""
+    backbone = make_backbone(tmp_path, make_network(CONFIGS["xlm-r with head"]))
+    own = RunFolder.begin(tmp_path / "run", Recipe(), Inputs())
+    save(backbone, own.backbone)
+    baked = (*backbone.origin.notices, "Data of a mistake.")
+    save(replace(backbone, origin=replace(backbone.origin, notices=baked)), own.training / "final")
+    (tmp_path / "right.txt").write_text("Data under CC0.")
+    run(own.path, "--out", tmp_path / "r", "--notice", tmp_path / "right.txt", "--precision", "float32")
+    notice = (tmp_path / "r" / "NOTICE").read_text()
+    assert "Data under CC0." in notice
+    assert "mistake" not in notice
+    assert backbone.origin.notices[0] in notice
+
+
 def test_widths_that_nothing_trained_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A width beyond the source's own is written if asked for, and a person is told what it is worth."""
     backbone = make_backbone(tmp_path, make_network(CONFIGS["gemma3"]))

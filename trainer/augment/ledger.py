@@ -75,18 +75,19 @@ class Tally:
 
 def run_blocks(
     blocks: Sequence[Block], make: Callable[[Block, Counter[str]], Iterable[Outcome]], out: Path, *, key: str,
-    most: int = 0, usage: Usage | None = None, report: Callable[[str], None] | None = None,
+    most: int = 0, usage: Usage | None = None, report: Callable[[str], None] | None = None, must_keep: bool = False,
 ) -> Tally:  # fmt: skip
     """Make the records of all blocks, or so many that `most` are kept, going on where an earlier call was stopped.
 
     Args:
-        blocks: In an order that does not change.
+        blocks: In a fixed order.
         make: From a block, and a counter for notes, to outcomes.
         out: The file of records; `PATH.report.json` beside it gets the tally.
         key: Says from what the records are made: a file made for another key is made anew.
         most: Records to keep; 0 keeps all.
         usage: A generator's, whose growth is counted.
         report: Called with a sentence after each block.
+        must_keep: Refuse to go on where the first 400 gave none that can be used.
     """
     finished, log = (out.with_name(out.name + ending) for ending in (_REPORT, _LOG))
     if (tally := read_finished(out, key)) is not None:
@@ -96,8 +97,7 @@ def run_blocks(
     for row in rows:
         tally.add_row(row)
     clock = _Clock(tally, most, len(blocks), len(rows))
-    # A kept file of the same name was made from something else; nobody may take it for this one.
-    finished.unlink(missing_ok=True)
+    finished.unlink(missing_ok=True)  # made from something else; nobody may take it for this one
     with RecordWriter(out, resume=bool(rows), keep=tally.kept) as writer, _open_log(log, key, rows) as lines:
         for number, block in enumerate(blocks[len(rows) :], len(rows) + 1):
             if most and tally.kept >= most:
@@ -107,7 +107,7 @@ def run_blocks(
             lines.write(json.dumps(part.as_row(), ensure_ascii=False) + "\n")
             lines.flush()
             tally.add_row(part.as_row())
-            _refuse_hopeless(tally if usage else None)
+            _refuse_hopeless(tally if must_keep else None)
             if report:
                 report(clock.describe(number))
     _write_report(finished, key, tally)
@@ -121,8 +121,8 @@ def _refuse_hopeless(tally: Tally | None) -> None:
     reasons = sum(tally.counts.values(), Counter[str]())
     told = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common(3))
     raise TrainingError(
-        f"of {tally.asked:,} that the language model wrote none can be used ({told}); name another model (--local-llm, "
-        "--llm-url), or go without (--no-llm)"
+        f"of {tally.asked:,} that the language model wrote none can be used ({told}); begin another run with another "
+        "model (--local-llm, --llm-url) or without (--no-llm)"
     )
 
 

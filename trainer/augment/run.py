@@ -106,7 +106,8 @@ def write_queries(
 
     key = make_key("queries", seed, recipe, rounds, generator.name, generator.batch, _name(encoder), passages,
                    find_prompts() / "queries.toml")  # fmt: skip
-    return run_blocks(blocks, make, out, key=key, most=recipe.queries, usage=generator.usage, report=report)
+    most, usage = recipe.queries, generator.usage
+    return run_blocks(blocks, make, out, key=key, most=most, usage=usage, report=report, must_keep=True)
 
 
 def rerank_queries(

@@ -62,6 +62,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("name what to write: --out FOLDER, --gguf FILE, or both")
     from trainer.backbone import load_backbone
     from trainer.model_files import merge_notices
+    from trainer.terms import state_anew
 
     own = _open_run(options.source)
     recipe = _choose_recipe(options, own)
@@ -71,7 +72,8 @@ def run(options: argparse.Namespace) -> int:
     source = _find_network(options.source, own)
     say(f"reading {source}")
     backbone = _look_both_ways(load_backbone(source, weights=options.weights))
-    origin = replace(backbone.origin, notices=merge_notices((*backbone.origin.notices, *notices)))
+    origin = state_anew(own, backbone.origin) if own else backbone.origin
+    origin = replace(origin, notices=merge_notices((*origin.notices, *notices)))
     backbone = replace(backbone, origin=origin)  # a GGUF tells them too
     if options.out:
         label = replace(_make_label(options, own, backbone), dims=options.widths or ())
