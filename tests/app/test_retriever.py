@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from drama_app.embed import open_retriever
 from drama_app.errors import RetrieverError
 from drama_app.retriever import default_retriever_folder, open_retriever_folder, verify_retriever
 from tests.tiny_retriever import make_tiny_retriever, restate, write_network
@@ -26,6 +27,20 @@ def test_the_shipped_folder_is_valid() -> None:
     retriever = open_retriever_folder(default_retriever_folder())
     assert retriever.default_dim in retriever.dims
     assert (retriever.folder / "LICENSE").is_file()
+
+
+def test_the_kept_drama_mini_is_whole_and_answers() -> None:
+    """The folder beside the shipped one passes its checks, carries Gemma's terms, and finds across languages."""
+    folder = Path(__file__).parents[2] / "assets" / "drama-mini"
+    retriever = open_retriever_folder(folder)
+    verify_retriever(retriever)
+    assert "Gemma Terms of Use" in (folder / "LICENSE").read_text(encoding="utf-8")
+    assert "This is a modified version of a Gemma model" in (folder / "NOTICE").read_text(encoding="utf-8")
+    encoder = open_retriever(folder, threads=1)
+    texts = ["Bread is baked from flour and water.", "The river rises after heavy rain.", "The court hears the case."]
+    asked = ["Woraus wird Brot gebacken?", "¿Cuándo sube el río?", "Where is the case heard?"]
+    scores = encoder.encode_queries(asked) @ encoder.encode_passages(texts).T
+    assert scores.argmax(axis=1).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize("name", ["retriever.json", "model.onnx", "tokenizer.json"])
