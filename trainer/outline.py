@@ -93,17 +93,19 @@ def check_room(source: str) -> None:
     from trainer.backbone import place_gguf
 
     cache = load_settings().cache_folder / "backbones"
-    needed, kept = 4 * read_header(path).weights, (place_gguf(path, cache) / "complete.json").is_file()
-    free, held = measure_free_memory(), needed if kept else 2 * needed  # once as it is read, once as it is kept
-    if free and held > free:
+    place = next(each for each in (cache, *cache.parents) if each.exists())
+    needed, memory, disk = 4 * read_header(path).weights, measure_free_memory(), shutil.disk_usage(place).free
+    if needed <= disk and (not memory or 2 * needed <= memory):
+        return
+    kept = (place_gguf(path, cache) / "complete.json").is_file()  # by a hash, which takes seconds
+    held = needed if kept else 2 * needed  # once as it is read, once as it is kept
+    if memory and held > memory:
         raise UsageError(
-            f"{path}: its weights take {held >> 20:,} MB of memory as float32, {free >> 20:,} MB are free; name a "
+            f"{path}: its weights take {held >> 20:,} MB of memory as float32, {memory >> 20:,} MB are free; name a "
             "smaller network to prune and train with --backbone (this one may still write the queries)"
         )
-    place = next(each for each in (cache, *cache.parents) if each.exists())
-    free = shutil.disk_usage(place).free
-    if needed > free and not kept:
-        raise UsageError(f"{cache}: needs {needed >> 20:,} MB for the weights of {path}, {free >> 20:,} MB are free")
+    if needed > disk and not kept:
+        raise UsageError(f"{cache}: needs {needed >> 20:,} MB for the weights of {path}, {disk >> 20:,} MB are free")
 
 
 def check_shape(config: NetworkConfig, recipe: Recipe) -> None:
