@@ -59,4 +59,5 @@ class _News:
             self._output.note(line)
         seen = set(self._roots() if report.looked_at is None else report.looked_at)
         self._failed = failed | {each for each in self._failed if seen.isdisjoint((each.path, *each.path.parents))}
+        # A note names what it is about: it ends when that is looked at and the note does not come again.
         self._notes = notes | {each for each in self._notes if not any(str(path) in each for path in seen)}
