@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from trainer.gradients import scale_rows, turn_pairs
+
 Family = Literal["llama", "qwen3", "gemma3"]
 
 
@@ -135,13 +137,11 @@ class RootMeanSquareNorm(nn.Module):
 
     def forward(self, rows: Tensor, hidden: Tensor | None = None) -> Tensor:
         """Normalised rows [..., H]; with factors `hidden` the mean is over those columns that are not 0."""
-        wide = rows.float()
+        wide, weight = rows.float(), self.weight.float() + self.offset
         if hidden is None:
-            mean_square = wide.pow(2).mean(-1, keepdim=True)
-        else:
-            mean_square = wide.pow(2).sum(-1, keepdim=True) / hidden.ne(0).sum().clamp(min=1)
-        wide = wide * torch.rsqrt(mean_square + self.eps)
-        return (wide * (self.weight.float() + self.offset)).to(rows.dtype)
+            return scale_rows(wide, weight, self.eps).to(rows.dtype)
+        mean_square = wide.pow(2).sum(-1, keepdim=True) / hidden.ne(0).sum().clamp(min=1)
+        return (wide * torch.rsqrt(mean_square + self.eps) * weight).to(rows.dtype)
 
 
 class Attention(nn.Module):
@@ -347,9 +347,8 @@ def make_rotation(config: EncoderConfig, length: int, device: torch.device, *, s
 
 def rotate(heads: Tensor, rotation: Tensor) -> Tensor:
     """Turn each pair (i, i + D/2) of [B, N, L, D] by its position's angle."""
-    rotation = rotation.to(heads.dtype)
-    first, second = heads.chunk(2, dim=-1)
-    return heads * rotation[0] + torch.cat([-second, first], dim=-1) * rotation[1]
+    cosines, sines = rotation.to(heads.dtype)[..., : heads.shape[-1] // 2]
+    return turn_pairs(heads, cosines, sines)
 
 
 def _stretch(frequencies: Tensor, scaling: RopeScaling) -> Tensor:
