@@ -37,6 +37,23 @@ _DENSE = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\uff00-\uff60\u3001
 _UNSPACED = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 _HANGUL = re.compile("[\uac00-\ud7a3\u1100-\u11ff]")
 _DIGITS = re.compile(r"\d+")
+_PAGE = (
+    "(?:pages?|seite|página|pagina|sida|side|sivu|strona|strana|oldal|страница|сторінка|σελίδα|sayfa|trang|halaman"
+    "|صفحة|עמוד)"
+)
+# A number behind a word is the page's only where it says so: "Lesson 3" and "Invoice 17" count up with the pages too.
+_PAGE_NUMBER = re.compile(
+    rf"^\W{{0,3}}(\d{{1,5}})(?=\s)|(?<!\w){_PAGE}[\W_]{{0,3}}(\d{{1,5}})(?!\w|[.,:-]\d)"
+    r"|(?:^|[|·•]\s?)(?:pp?|pg|pag|pág|s|str|стр)\.\s?(\d{1,5})(?!\w|[.,:-]\d)"
+    rf"|(?<![\w.,:/-])(\d{{1,5}})\.?\s?{_PAGE}(?!\w)|(\d{{1,5}})\s?(?:页|頁|ページ|쪽|페이지)"
+    r"|[|·•]\s?(\d{1,5})$|[-–—]\s?(\d{1,5})\s?[-–—]$"
+)
+_LONE_NUMBER = re.compile(r"^[-–—|·•\[\s]{0,4}(\d{1,5})(?:\s?/\s?\d{1,5})?[-–—|·•\]\s]{0,4}$")
+
+_Key = tuple[str, str, int]
+_Shown = tuple[str, str]
+_Edge = tuple[int, list[tuple[_Key, _Shown]]]
+"""The line's index and how it may be read."""
 
 
 def split_page(text: str) -> list[str]:
@@ -51,41 +68,64 @@ def split_page(text: str) -> list[str]:
     return [line.lstrip() for line in lines]
 
 
-def _find_running(pages: Sequence[Sequence[str]]) -> set[str]:
-    """Return the keys of lines that stand at the top or bottom of most pages, page numbers apart."""
-    if len(pages) < RUNNING_PAGES:
+def drop_running(pages: Sequence[list[str]]) -> list[list[str]]:
+    """Return the pages' lines with each running header and footer only where it first stands.
+
+    A line of digits alone goes only as a page number, and no page is left empty: equal pages are no headers.
+    """
+    edges = [_list_edges(lines, number) for number, lines in enumerate(pages)]
+    running = _find_running(edges)
+    seen: set[_Shown] = set()
+    kept = []
+    for lines, found in zip(pages, edges, strict=True):
+        repeated: set[int] = set()
+        numbers: set[_Shown] = set()
+        for index, readings in found:
+            shown = {text for key, text in readings if key in running and text in seen}
+            # One number a page is the page's: an equal one that stands further in is a value.
+            if shown - numbers:
+                repeated.add(index)
+                numbers.update(text for text in shown if not any(map(str.isalpha, "".join(text))))
+        seen.update(text for _, readings in found for key, text in readings if key in running)
+        rest = [line for index, line in enumerate(lines) if index not in repeated]
+        kept.append(rest if any(map(str.strip, rest)) else list(lines))
+    return kept
+
+
+def _find_running(edges: Sequence[Sequence[_Edge]]) -> set[_Key]:
+    """Return the keys of lines that stand at the top or bottom of most pages."""
+    if len(edges) < RUNNING_PAGES:
         return set()
-    counts: Counter[str] = Counter()
-    for lines in pages:
-        counts.update({_get_running_key(line) for line in _list_edges(lines)})
-    filled = sum(any(line.strip() for line in lines) for lines in pages)
+    counts: Counter[_Key] = Counter()
+    for found in edges:
+        counts.update({key for _, readings in found for key, _ in readings})
+    filled = sum(map(bool, edges))
     # Left and right pages may differ: a line on 40 % of the pages is still no accident.
     return {key for key, count in counts.items() if count >= RUNNING_PAGES and count >= 0.4 * filled}
 
 
-def drop_running(pages: Sequence[list[str]]) -> list[list[str]]:
-    """Return the pages' lines with each running header and footer only where it first stands."""
-    running = _find_running(pages)
-    seen: set[str] = set()
-    kept = []
-    for lines in pages:
-        edges = {id(line): _get_running_key(line) for line in _list_edges(lines)}
-        repeated = {line for line, key in edges.items() if key in seen}
-        seen.update(key for key in edges.values() if key in running)
-        kept.append([line for line in lines if id(line) not in repeated])
-    return kept
+def _list_edges(lines: Sequence[str], page: int) -> list[_Edge]:
+    """Return the first two and last two filled lines, the outer ones first, as far as they may be running headers."""
+    filled = [index for index, line in enumerate(lines) if line.strip()]
+    order = [0, -1, 1, -2][: len(filled)]
+    places = dict.fromkeys(filled[place] for place in order)
+    return [(index, _read_edge(lines[index] if len(lines[index]) <= MAX_RUNNING else "", page)) for index in places]
 
 
-def _get_running_key(line: str) -> str:
-    """Return what a running header has in common on all its pages: everything but numbers."""
-    return _DIGITS.sub("#", line.strip().casefold())
+def _read_edge(line: str, page: int) -> list[tuple[_Key, _Shown]]:
+    """Return the ways to take a line as a running header: as it stands, or with a number that counts the pages.
 
-
-def _list_edges(lines: Sequence[str]) -> list[str]:
-    """Return the first two and last two filled lines that are short enough for a running header."""
-    filled = [line for line in lines if line.strip()]
-    edges = filled[:2] + filled[max(2, len(filled) - 2) :]
-    return [line for line in edges if len(line) <= MAX_RUNNING]
+    The key tells which pages bear the same header, whatever chapter it names; the text, what is lost with the line.
+    """
+    text = line.strip().casefold()
+    has_letters = any(map(str.isalpha, text))
+    readings: list[tuple[_Key, _Shown]] = [((text, "", 0), (text, ""))] if has_letters else []
+    for match in _PAGE_NUMBER.finditer(text) if has_letters else _LONE_NUMBER.finditer(text):
+        start, end = match.span(match.lastindex or 0)
+        before, after = text[:start], text[end:]
+        offset = int(text[start:end]) - page
+        readings.append(((_DIGITS.sub("#", before), _DIGITS.sub("#", after), offset), (before, after)))
+    return readings
 
 
 def reflow(lines: Sequence[str]) -> list[str]:

@@ -158,12 +158,45 @@ def test_letters_of_old_fonts_are_repaired() -> None:
     assert split_page("Overview/g3of/g3the/g3Model/g18/g152/g3for/g3all")[0] == "Overview of the Model for all"
 
 
-def test_running_headers_stand_once() -> None:
+@pytest.mark.parametrize(
+    "header",
+    ["Annual Report | {}", "{} Annual Report", "Annual Report, page {} of 6", "Seite {}", "第 {} 页", "- {} -"],
+)
+def test_running_headers_stand_once(header: str) -> None:
     """A header on most pages stays where it first stands, whatever the page number, and no page loses its text."""
-    pages = [[f"Annual Report {number}", f"Text of page {chr(64 + number)}"] for number in range(1, 7)]
+    pages = [[header.format(number), f"Text of page {chr(64 + number)}"] for number in range(1, 7)]
     kept = drop_running(pages)
-    assert kept[0] == ["Annual Report 1", "Text of page A"]
+    assert kept[0] == [header.format(1), "Text of page A"]
     assert kept[5] == ["Text of page F"]
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["Invoice No. 2024-00{0}", "Date: {0}.03.2024", "Subtotal {0},50 EUR", "Total: {0}99,90 EUR"],
+        ["Lesson {0}", "Chapter {0}: Verbs", "第{0}章", "Berliner Str. {0}"],
+        ["{0} 1904 11612", "({0})", "{0}.", "{0}%"],
+    ],
+)
+def test_lines_that_count_up_with_the_pages_are_kept(lines: list[str]) -> None:
+    """Numbers of invoices, lessons and rows are text, on whichever page they stand."""
+    pages = [[line.format(number) for line in lines] for number in range(17, 23)]
+    assert drop_running(pages) == pages
+
+
+def test_equal_pages_and_values_equal_to_the_page_number_are_kept() -> None:
+    """No page becomes empty because all are alike, and a value is no page number because it looks like one."""
+    alike = [["hello"] for _ in range(5)]
+    assert drop_running(alike) == alike
+    pages = [[f"Exits of house {chr(65 + number)}", str(number), str(number)] for number in range(1, 7)]
+    assert [page[1:] for page in drop_running(pages)] == [["1", "1"], ["2"], ["3"], ["4"], ["5"], ["6"]]
+
+
+def test_a_header_that_names_the_chapter_stands_once_a_chapter() -> None:
+    """A header goes only where all that it says but the page's number stood before."""
+    pages = [[f"{number} Chapter {number // 6}", f"Text {chr(64 + number)}"] for number in range(1, 13)]
+    kept = [page[0] for page in drop_running(pages) if len(page) == 2]
+    assert kept == ["1 Chapter 0", "6 Chapter 1", "12 Chapter 2"]
 
 
 @pytest.mark.parametrize("left", ["Microsoft Word - offer.doc", "untitled", "scan0001.pdf", "(anonymous)", "1", ""])
