@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 _DECLARED = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?\s*([\w.:-]+)""", re.IGNORECASE)
 _XML_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*>")  # lxml refuses text that names an encoding, closed well or not
+# The parser drops what stands behind them, as the foot that a mail server adds and the second of two joined pages do.
+_LAST_TAGS = re.compile(r"</(?:html|body)(\s{0,9})>", re.IGNORECASE)
 _SKIPPED = frozenset(
     split_words(
         "script style noscript template svg math iframe object embed canvas audio video head nav select button input "
@@ -68,7 +70,7 @@ def read_html(source: Source) -> Document:
 
 def parse_html(text: str) -> "_Element | None":
     """Return the root of a page or fragment, None if there is nothing in it."""
-    text = _XML_DECLARATION.sub("", text.replace("\x00", ""))
+    text = _LAST_TAGS.sub(r"\1", _XML_DECLARATION.sub("", text.replace("\x00", "")))
     root, is_whole = _parse(text)
     return root if is_whole else _parse(_TAG.sub(_flatten, text))[0]
 
@@ -110,7 +112,7 @@ def find_html_title(root: "_Element") -> str:
 def add_html(builder: TextBuilder, root: "_Element") -> None:
     """Add the text of a parsed page to `builder`; `ebook` and `mail` use it too."""
     bodies = root.xpath("//body")
-    body = bodies[0] if bodies else root
+    body = bodies[0] if len(bodies) == 1 else root
     everything = sum(len(text) for text in body.itertext() if not text.isspace())
     walker = _Walker(builder, lenient=False)
     if _estimate_kept(body) < _MIN_SHARE * everything:

@@ -114,6 +114,13 @@ def test_html_reads_as_a_person_sees_it() -> None:
     assert not any(word in document.text for word in ("Elsewhere", "secret", "var x", "Accept", "p{}"))
 
 
+@pytest.mark.parametrize("end", ["</body></html>", "</BODY >\n</HTML>", "</html>", "</body></html>\n<html><body>"])
+def test_nothing_behind_the_end_of_a_page_is_lost(end: str) -> None:
+    """Words behind the closing tags, as mail servers and joined pages have them, are the page's."""
+    text = read("a.html", f"<html><head><title>A</title></head><body><p>one</p>{end}<p>tail words</p>").text
+    assert text == "one\n\ntail words"
+
+
 def test_html_charset_declared_rightly_and_wrongly() -> None:
     """The declared charset is used where it makes sense and not where it does not."""
     page = '<html><head><meta charset="{}"></head><body><p>Все люди рождаются свободными и равными.</p></body></html>'
