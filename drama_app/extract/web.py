@@ -4,6 +4,7 @@ Runs no script and fetches nothing. XML that is no HTML belongs to `xml`.
 """
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from drama_app.errors import ExtractionError
@@ -23,7 +24,7 @@ _LAST_TAGS = re.compile(r"</(?:html|body)(\s{0,9})>", re.IGNORECASE)
 _SKIPPED = frozenset(
     split_words(
         "script style noscript template svg math iframe object embed canvas audio video head nav select button input "
-        "textarea datalist dialog map menu"
+        "datalist dialog map menu"
     )
 )
 _SKIPPED_ROLES = frozenset({"navigation", "search", "menu", "menubar", "toolbar", "dialog", "alertdialog"})
@@ -41,10 +42,13 @@ _BLOCKS = frozenset(
         "header hr html li main ol p pre section summary table tbody tfoot thead tr ul caption"
     )
 )
+_ENTRIES = frozenset(split_words("h1 h2 h3 h4 h5 h6 summary dt li"))
 _NO_CELL = frozenset(split_words("table h1 h2 h3 h4 h5 h6 pre blockquote section article"))
 _MAX_ROW = 2_000
 """Characters; a longer row lays out a page."""
 _TITLE_TRIES = 10
+_MAX_AROUND = 4
+"""Elements around a button that are looked at."""
 _TAG = re.compile(r"</?([a-zA-Z]\w*)\b[^<>]*>")
 _SKIP_LINK = re.compile(r"(?:^|[\s_-])skip[_-]?(?:to|link|nav)", re.IGNORECASE)
 _BULLETS = "•·▪‣◦●○ "
@@ -156,7 +160,9 @@ def _estimate_kept(body: "_Element") -> int:
 def _is_skipped(element: "_Element", *, lenient: bool) -> bool:
     """True for a part that a reader of the page does not read."""
     tag = element.tag
-    if not isinstance(tag, str) or (tag in _SKIPPED and not (lenient and tag in ("nav", "menu", "button"))):
+    if not isinstance(tag, str):
+        return True
+    if tag in _SKIPPED and not (lenient and tag in ("nav", "menu", "button")) and not _is_entry(element):
         return True
     if element.get("hidden") is not None or "display:none" in (element.get("style") or "").replace(" ", "").lower():
         return not lenient
@@ -166,6 +172,23 @@ def _is_skipped(element: "_Element", *, lenient: bool) -> bool:
         return True
     names = f"{element.get('class') or ''} {element.get('id') or ''}"
     return not _SKIPPED_NAMES.isdisjoint(names.lower().split()) or _SKIP_LINK.search(names) is not None
+
+
+def _is_entry(element: "_Element") -> bool:
+    """True for a button that opens a heading or list item: a question that unfolds its answer, not "Copy" behind it."""
+    if element.tag != "button":
+        return False
+    for _ in range(_MAX_AROUND):
+        parent = element.getparent()
+        if parent is None or (parent.text or "").strip():
+            return False
+        before = islice(element.itersiblings(preceding=True), _MAX_AROUND)
+        if any(map(str.strip, (text for sibling in before for text in islice(sibling.itertext(), _MAX_AROUND)))):
+            return False
+        if parent.tag in _ENTRIES:
+            return True
+        element = parent
+    return False
 
 
 class _Walker:
@@ -214,8 +237,8 @@ class _Walker:
         self._preformatted += tag == "pre"
         if tag in ("br", "hr"):
             self._inline.append("\n")
-        elif tag == "img" and len((element.get("alt") or "").split()) > 2:
-            self._inline.append(f" {element.get('alt')} ")
+        elif tag == "img":
+            self._inline.append(_get_alt(element))
         elif tag in ("td", "th"):
             self._inline.append(" ")
         if element.text:
@@ -257,8 +280,14 @@ def _holds_blocks(row: "_Element") -> bool:
     return sum(map(len, row.itertext())) > _MAX_ROW
 
 
+def _get_alt(picture: "_Element") -> str:
+    """Return what is said of a picture; one or two words name its file or its button."""
+    alt = picture.get("alt") or ""
+    return f" {alt} " if len(alt.split()) > 2 else ""
+
+
 def _collect(element: "_Element") -> str:
-    """Return the visible text below an element on one line."""
+    """Return the visible text below an element on one line; pictures alone are worth a word as well."""
     from lxml import etree
 
     parts = [element.text or ""] if isinstance(element.tag, str) else []
@@ -270,7 +299,8 @@ def _collect(element: "_Element") -> str:
             walker.skip_subtree()
         elif event == "start":
             parts.append(" · " if child.tag == "li" else " " if child.tag in _BLOCKS or child.tag == "br" else "")
-            parts.append(child.text or "")
+            parts.append(_get_alt(child) if child.tag == "img" else child.text or "")
         else:
             parts.append((" " if child.tag in _BLOCKS else "") + (child.tail or ""))
-    return " ".join("".join(parts).split()).removeprefix("· ")
+    text = " ".join("".join(parts).split()).removeprefix("· ")
+    return text or " ".join(" ".join(element.xpath("(.//img)[position() < 10]/@alt")).split())

@@ -121,6 +121,30 @@ def test_nothing_behind_the_end_of_a_page_is_lost(end: str) -> None:
     assert text == "one\n\ntail words"
 
 
+def test_buttons_that_are_headings_and_what_was_typed_are_read() -> None:
+    """The question that unfolds an answer is text, and so is a form's filled field; a button behind a title is not."""
+    document = read(
+        "a.html",
+        '<div><h2 class="accordion-header"><button class="button">How long is the notice period?</button></h2>'
+        "<p>Three months.</p></div><ul><li><svg></svg><button>Who pays?</button><p>We do.</p></li></ul>"
+        "<h2>Install<button>Copy</button></h2><p>It is easy.<button>Send</button></p><textarea>Dear Ada</textarea>",
+    )
+    assert outline(document) == [(2, "How long is the notice period?"), (2, "Install")]
+    assert "Who pays?" in document.text and "Dear Ada" in document.text
+    assert "Copy" not in document.text and "Send" not in document.text
+
+
+def test_pictures_in_headings_and_cells_are_read() -> None:
+    """What is said of a picture counts where the picture is all there is, and in words also beside other text."""
+    document = read(
+        "a.html",
+        '<h1><img alt="Harbour Office"></h1><h2>Map <img alt="icon"></h2><table><tr><td>Wheelchair</td><td>'
+        '<img alt="yes"></td></tr><tr><td>Bus <img alt="stops at the gate"></td><td>5</td></tr></table>',
+    )
+    assert outline(document) == [(1, "Harbour Office"), (2, "Map")]
+    assert "Wheelchair | yes\nBus stops at the gate | 5" in document.text
+
+
 def test_html_charset_declared_rightly_and_wrongly() -> None:
     """The declared charset is used where it makes sense and not where it does not."""
     page = '<html><head><meta charset="{}"></head><body><p>Все люди рождаются свободными и равными.</p></body></html>'
