@@ -20,6 +20,9 @@ _BINARY_SHARE = 0.02
 """Random bytes hold 9 % of the control characters counted here, texts none."""
 _CONTROLS = bytes(byte for byte in range(0x20) if byte not in b"\t\n\x0b\r\x0c\x08\x1b\x0e\x0f\x1a\x00") + b"\x7f"
 _LETTER_RUN = re.compile(rb"[^\n\x00]*[\x80-\xff][^\n\x00]*")
+# UTF-8 that a code page shows as "Ã©", "Å‚" or "â€œ", which no language writes: Latin letters and their quotes.
+_TELLTALE = re.compile(rb"[\xc2-\xc5][\x80-\xbf]|\xe2\x80[\x80-\xbf]")
+_CUT_TAIL = re.compile(rb"(?:[\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})\Z")
 _SAMPLE_BYTES = 100_000
 _RIVAL_BYTES = 8_000
 """Enough letters to tell code pages apart; all rivals on it cost 0.1 s."""
@@ -174,11 +177,18 @@ def _decode_legacy(data: bytes, hint: str) -> Decoded:
     """Decode bytes that are not valid UTF-8: damaged UTF-8, or a code page."""
     patched = data.decode("utf-8", "replace")
     bad = patched.count("\ufffd")
+    damaged = Decoded(patched, "utf-8", (f"{bad} characters are not valid UTF-8",))
+    cut = _CUT_TAIL.search(data[-3:]) is not None
+    bad -= cut
     good = sum(1 for character in patched[: 4 * _SAMPLE_BYTES] if character > "\x7f" and character != "\ufffd")
-    if good >= 10 * bad:
-        return Decoded(patched, "utf-8", (f"{bad} characters are not valid UTF-8",))
+    if good >= 10 * bad + 3 * cut:
+        return damaged
     name = _guess_code_page(data)
     declared = _resolve_hint(hint)
+    telltale = sum(1 for _ in _TELLTALE.finditer(data[: 4 * _SAMPLE_BYTES]))
+    # Pairs of bytes in East Asian code pages happen to be valid: there the tenfold counts.
+    if telltale > bad and _MULTIBYTE.isdisjoint((name, declared)):
+        return damaged
     if declared and _is_plausible(data, declared, name):
         name = declared
     text = data.decode(name, "replace")

@@ -97,6 +97,29 @@ def test_damaged_utf8_stays_utf8_and_says_so() -> None:
     assert "not valid UTF-8" in decoded.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "damage"),
+    [
+        ("Das Café an der Straße hat heute offen…\nGr", b"\xc3"),
+        ("Café crème, déjà vu, Größe", "\nnaïve résumé".encode("latin-1")),
+        ("Zażółć gęślą jaźń", b"\xff\xfe"),
+        ("Договор", b"\xd0"),
+        ("„So ist es – immer“", b" \x80 "),
+    ],
+)
+def test_a_short_text_with_few_bad_bytes_stays_utf8(text: str, damage: bytes) -> None:
+    """A cut last letter or a line in another encoding does not turn the letters before it into rubbish."""
+    decoded = decode(text.encode() + damage)
+    assert decoded.text.startswith(text)
+    assert "not valid UTF-8" in decoded.notes[0]
+
+
+@pytest.mark.parametrize("text", ["Café", "Das ist das Café", "AMANHÃ… NÃO É", "José"])
+def test_a_letter_that_ends_a_latin_text_is_no_cut_utf8(text: str) -> None:
+    """One byte at the end could begin a UTF-8 letter; without any whole one it is the code page's letter."""
+    assert decode(text.encode("cp1252")).text == text
+
+
 def test_a_false_declaration_is_overruled_and_a_true_one_taken() -> None:
     """The bytes decide; a declared charset decides only where they leave room."""
     assert decode(TEXTS["ru"].encode("cp1251"), hint="iso-8859-1").text == TEXTS["ru"]
