@@ -114,6 +114,8 @@ def _read_contents(archive: SafeZip, items: "dict[str, _Element]", package: str)
 
 def _add_chapter(builder: TextBuilder, archive: SafeZip, chapter: str, titles: dict[str, str]) -> bool:
     """Add a chapter; return False if it is missing or broken."""
+    from lxml import etree
+
     from drama_app.extract.encoding import decode
     from drama_app.extract.web import add_html, parse_html
 
@@ -134,5 +136,6 @@ def _add_chapter(builder: TextBuilder, archive: SafeZip, chapter: str, titles: d
         return not data.strip()
     if next(root.iter("h1", "h2", "h3", "h4", "h5", "h6"), None) is None:
         builder.heading(1, titles.get(chapter, ""))
+    etree.strip_attributes(root, "class", "id")  # in a book they name styles: a "menu" is what was served
     add_html(builder, root)
     return True

@@ -31,11 +31,15 @@ _SKIPPED_ROLES = frozenset({"navigation", "search", "menu", "menubar", "toolbar"
 # Class and id names of parts around the text that big publishing systems agree on.
 _SKIPPED_NAMES = frozenset(
     split_words(
-        "nav navbar navbox navigation breadcrumb breadcrumbs menu sidebar-nav site-footer footer-nav skip-link "
-        "mw-editsection mw-jump-link catlinks printfooter noprint vector-header mw-portlet toc cookie-banner "
+        "nav navbar navbox breadcrumb breadcrumbs sidebar-nav site-footer footer-nav skip-link "
+        "mw-editsection mw-jump-link catlinks printfooter noprint vector-header mw-portlet cookie-banner "
         "cookie-notice share-buttons social-share sr-only visually-hidden screen-reader-text"
     )
 )
+# A restaurant's menu has the same name as a page's: most of the latter's text is links.
+_LINKED_NAMES = frozenset({"menu", "navigation", "toc"})
+_LINKED_EVENTS = 400
+"""Starts and ends of elements after which it is plain whether a part is made of links."""
 _BLOCKS = frozenset(
     split_words(
         "address article aside blockquote body center dd details div dl dt fieldset figcaption figure footer form "
@@ -171,7 +175,24 @@ def _is_skipped(element: "_Element", *, lenient: bool) -> bool:
     if element.get("role") in _SKIPPED_ROLES:
         return True
     names = f"{element.get('class') or ''} {element.get('id') or ''}"
-    return not _SKIPPED_NAMES.isdisjoint(names.lower().split()) or _SKIP_LINK.search(names) is not None
+    words = names.lower().split()
+    if not _SKIPPED_NAMES.isdisjoint(words) or _SKIP_LINK.search(names):
+        return True
+    return not _LINKED_NAMES.isdisjoint(words) and _is_linked(element)
+
+
+def _is_linked(element: "_Element") -> bool:
+    """True if most of a part's text is links."""
+    from lxml import etree
+
+    depth = total = linked = 0
+    for event, child in islice(etree.iterwalk(element, events=("start", "end")), _LINKED_EVENTS):
+        depth += (child.tag == "a") * (1 if event == "start" else -1)
+        text = child.text if event == "start" else child.tail if child is not element else ""
+        size = len("".join((text or "").split()))
+        total += size
+        linked += size if depth else 0
+    return 2 * linked >= total
 
 
 def _is_entry(element: "_Element") -> bool:

@@ -227,6 +227,13 @@ def test_book_follows_its_spine_with_titles_from_the_contents(tmp_path: Path) ->
     assert document.text.index("first words") < document.text.index("last words")
 
 
+def test_names_of_styles_hide_nothing_in_a_book(tmp_path: Path) -> None:
+    """What a web page calls its menu is a style in a book, and its contents page is one that people read."""
+    page = '<html><body><p class="toc"><a href="two.xhtml">Of drones</a></p><p id="menu">Honey cake</p></body></html>'
+    text = extract(make_epub(tmp_path / "a.epub", **{"o/one.xhtml": page})).text
+    assert "Of drones" in text and "Honey cake" in text
+
+
 def test_a_damaged_chapter_does_not_cost_the_book(tmp_path: Path) -> None:
     """A chapter whose bytes do not agree with their checksum is counted in a note; the others are read."""
     page = f"<html><body><p>{'last words ' * 40}</p></body></html>"

@@ -145,6 +145,17 @@ def test_pictures_in_headings_and_cells_are_read() -> None:
     assert "Wheelchair | yes\nBus stops at the gate | 5" in document.text
 
 
+def test_a_menu_is_left_out_only_if_it_is_made_of_links() -> None:
+    """A restaurant's menu is text, a site's menu and a table of contents are not."""
+    links = "".join(f'<li><a href="/{name}"><b>{name}</b></a> |</li>' for name in ("Start", "Contact", "Shop"))
+    text = read(
+        "a.html",
+        f'<ul class="menu">{links}</ul><div id="toc"><h2>Contents</h2><ol>{links}</ol></div><section id="menu">'
+        '<h2>Dishes</h2><p>Ossobuco with gremolata, <a href="/wine">wines</a></p></section><p class="toc">A word.</p>',
+    ).text
+    assert text == "Dishes\n\nOssobuco with gremolata, wines\n\nA word."
+
+
 def test_html_charset_declared_rightly_and_wrongly() -> None:
     """The declared charset is used where it makes sense and not where it does not."""
     page = '<html><head><meta charset="{}"></head><body><p>Все люди рождаются свободными и равными.</p></body></html>'
