@@ -46,6 +46,8 @@ _BLOCKS = frozenset(
         "header hr html li main ol p pre section summary table tbody tfoot thead tr ul caption"
     )
 )
+_READINGS = frozenset({"rt", "rp", "rtc"})  # stand above the word whose sound they tell, and would tear it apart
+_NO_READING = _BLOCKS | {"rb"}  # in a reading that was never closed; what follows it is text
 _ENTRIES = frozenset(split_words("h1 h2 h3 h4 h5 h6 summary dt li"))
 _NO_CELL = frozenset(split_words("table h1 h2 h3 h4 h5 h6 pre blockquote section article"))
 _MAX_ROW = 2_000
@@ -168,6 +170,8 @@ def _is_skipped(element: "_Element", *, lenient: bool) -> bool:
         return True
     if tag in _SKIPPED and not (lenient and tag in ("nav", "menu", "button")) and not _is_entry(element):
         return True
+    if tag in _READINGS and not any(inner.tag in _NO_READING for inner in islice(element.iterdescendants(), 9)):
+        return True
     if element.get("hidden") is not None or "display:none" in (element.get("style") or "").replace(" ", "").lower():
         return not lenient
     if lenient or tag in ("html", "body", "main", "article"):
@@ -232,7 +236,7 @@ class _Walker:
                 return
             if event == "start" and _is_skipped(element, lenient=self._lenient) and element is not root:
                 walker.skip_subtree()
-                self._inline.append(" ")
+                self._inline.append("" if element.tag in _READINGS else " ")
             elif event == "start":
                 if self._start(element):
                     walker.skip_subtree()

@@ -156,6 +156,16 @@ def test_a_menu_is_left_out_only_if_it_is_made_of_links() -> None:
     assert text == "Dishes\n\nOssobuco with gremolata, wines\n\nA word."
 
 
+def test_readings_above_words_do_not_tear_them_apart() -> None:
+    """A sentence with furigana is found as it is written without them, in headings and cells too."""
+    ruby = "私は<ruby>東京<rt>とうきょう</rt></ruby>へ<ruby>行<rp>(</rp><rt>い</rt><rp>)</rp></ruby>きました"
+    document = read("a.html", f"<h1>{ruby}</h1><p>{ruby}</p><table><tr><td>{ruby}</td><td>1</td></tr></table>")
+    said = "私は東京へ行きました"
+    assert document.text == f"{said}\n\n{said}\n\n{said} | 1"
+    assert "京" in read("b.html", "<p><ruby>東<rt>とう<rb>京<rt>きょう</ruby>に").text
+    assert "second" in read("c.html", "<p><ruby>東<rt>とう<p>second</p>").text
+
+
 def test_html_charset_declared_rightly_and_wrongly() -> None:
     """The declared charset is used where it makes sense and not where it does not."""
     page = '<html><head><meta charset="{}"></head><body><p>Все люди рождаются свободными и равными.</p></body></html>'
