@@ -20,10 +20,20 @@ _EMBEDDED_DATA = re.compile(r"data:[\w/+.-]+;base64,[A-Za-z0-9+/=]{40,}")
 _ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*$")
 _SETEXT = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _NOT_SETEXT = re.compile(r"\s*$|\s*[-*+>|#]|\s*\d+[.)]\s| {4}|\t")
-_FENCE = re.compile(r"[\s>]*(`{3,}|~{3,})")
+_FENCE = re.compile(r"[\s>]*(`{3,}(?=[^`]*$)|~{3,})")  # ```code``` on one line is no fence
 _INLINE_LINK = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
-_INLINE_MARKS = re.compile(r"(\*\*|__|\*|`|~~)(?=\S)(.+?)(?<=\S)\1")
-_HEADING_TAIL = re.compile(r"\s*\{[#.:][^}]*\}\s*$|<[^>]{1,200}>")
+_CODE_SPAN = re.compile(r"(?<!`)(`{1,9})(?!`)(.+?)(?<!`)\1(?!`)")
+_KEPT_CODE = re.compile(r"\x00(\d+)\x00")
+# By the letter "__init__" is bold; whoever writes it means the name.
+_INLINE_MARKS = re.compile(
+    r"(\*\*|\*|~~|(?<!\w)__(?![a-z][a-z0-9_]*__(?!\w)))(?=\S)(.+?)(?<=\S)\1(?!(?<=_)\w)",
+)
+_ATTRIBUTES = re.compile(r"\s*\{[#.:][^}]*\}\s*$")
+# Only what is HTML: "Vec<String>" and "<name>" are the heading's words.
+_HTML_TAG = re.compile(
+    r"<!--.{0,200}?-->|<(?i:a|font|img|source|div|span|p|h[1-6])\s[^<>]{1,300}>|</(?i:a|font|div|span|h[1-6])>"
+    r"|</?(?:b|big|br|BR|center|code|del|div|em|i|ins|kbd|mark|p|picture|q|s|samp|small|span|strong|sub|sup|u|var)\s?/?>"
+)
 _FRONT_TITLE = re.compile(r"""\s*title\s*[:=]\s*(.+?)\s*$""", re.IGNORECASE)
 _RST_RULE = re.compile(r"([!-/:-@\[-`{-~])\1{2,}\s*$")
 _ORG_HEADING = re.compile(
@@ -118,9 +128,17 @@ def _is_setext(lines: list[str], index: int, first: int) -> bool:
 
 
 def _strip_inline(title: str) -> str:
-    """Return a heading without links, emphasis, code marks, tags and attributes."""
-    title = _INLINE_LINK.sub(r"\1", _HEADING_TAIL.sub("", title))
-    return _INLINE_MARKS.sub(r"\2", _INLINE_MARKS.sub(r"\2", title)).strip()
+    """Return a heading without links, emphasis, code marks, tags and attributes; code itself stays as written."""
+    codes: list[str] = []
+
+    def keep(code: re.Match[str]) -> str:
+        codes.append(code.group(2).strip())
+        return f"\x00{len(codes) - 1}\x00"
+
+    title = _CODE_SPAN.sub(keep, _ATTRIBUTES.sub("", title.replace("\x00", "")))
+    title = _INLINE_LINK.sub(r"\1", _HTML_TAG.sub("", title))
+    title = _INLINE_MARKS.sub(r"\2", _INLINE_MARKS.sub(r"\2", title))
+    return _KEPT_CODE.sub(lambda match: codes[int(match.group(1))], title).strip()
 
 
 def _find_rst_headings(lines: list[str]) -> Iterator[_Heading]:

@@ -52,6 +52,28 @@ def test_markdown_headings_title_and_lines() -> None:
     assert read("b.md", "intro\n\n## Second\n\n# First").title == "First"
 
 
+@pytest.mark.parametrize(
+    ("line", "title"),
+    [
+        ("# Using `Vec<String>` in Rust", "Using Vec<String> in Rust"),
+        ("# Vec<String> and <name>", "Vec<String> and <name>"),
+        ("# The __init__ method of `__main__`", "The __init__ method of __main__"),
+        ("# snake_case__name__here", "snake_case__name__here"),
+        ("# `a*b*c` or ``x`y``", "a*b*c or x`y"),
+        ("# **`x`**, [`y`](http://x.org/`z`) and __very *bold*__", "x, y and very bold"),
+        ('# <a name="x"></a>H<sub>2</sub>O<br/> <img src="a.png"> <!-- hidden -->', "H2O"),
+    ],
+)
+def test_markdown_headings_keep_their_words(line: str, title: str) -> None:
+    """Marks and HTML go, code and names that look like them stay."""
+    assert read("a.md", line).text == title
+
+
+def test_code_on_one_line_opens_no_fence() -> None:
+    """The headings behind it are headings."""
+    assert outline(read("a.md", "```pip install x```\n# Next\n```sh\n# no\n```\n# Last")) == [(1, "Next"), (1, "Last")]
+
+
 def test_rst_headings_by_order_of_underlines() -> None:
     """The first underline met is the highest level; an overline makes another style."""
     document = read("a.rst", "=====\nTitle\n=====\n\nPart\n----\ntext\n\nSub\n~~~\n\nNext\n----\nmore\n")
