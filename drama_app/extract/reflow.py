@@ -178,7 +178,8 @@ def _join(text: str, line: str, *, hangul_as_is: bool) -> str:
     text = text.rstrip()
     last, first = text[-1], line[0]
     if last in _HYPHENS and text[-2:-1].isalpha() and first.isalpha():
-        return (text[:-1] if first.islower() or last == "\u00ad" else text) + line
+        dropped = last == "\u00ad" or (first.islower() and not _is_compound(text))
+        return (text[:-1] if dropped else text) + line
     if _DENSE.match(last) and _DENSE.match(first):
         return text + line
     if _UNSPACED.match(last) and _UNSPACED.match(first):
@@ -186,6 +187,15 @@ def _join(text: str, line: str, *, hangul_as_is: bool) -> str:
     if hangul_as_is and not spaced and _HANGUL.match(last) and _HANGUL.match(first):
         return text + line
     return f"{text} {line}"
+
+
+def _is_compound(text: str) -> bool:
+    """Return whether the word that ends with a hyphen has others: typesetters break such words nowhere else.
+
+    "self-" at the end of a line could be either; "state-of-the-" is no part of a longer word.
+    """
+    word = text.rsplit(None, 1)[-1].strip(_HYPHENS)
+    return "-" in word or "\u2010" in word
 
 
 def _compose(match: "re.Match[str]") -> str:

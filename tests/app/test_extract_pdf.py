@@ -140,6 +140,18 @@ def test_wrapped_lines_become_paragraphs() -> None:
     ]
 
 
+def test_words_with_hyphens_keep_the_one_at_the_end_of_a_line() -> None:
+    """A word that has a hyphen already was broken at another of its own; soft hyphens always go."""
+    lines = [
+        "What we have come to know by now is a system of the state-of-the-",
+        "art kind, and it was reached by a peer\u2010to\u2010",
+        "peer approach that others have taken in their left-hand doc\u00ad",
+        "uments as well.",
+    ]
+    text = reflow(lines)[0]
+    assert "state-of-the-art kind" in text and "peer\u2010to\u2010peer" in text and "left-hand documents" in text
+
+
 def test_lines_of_scripts_without_spaces_are_joined_without() -> None:
     """Chinese lines join without a space; Korean ones do where the page marks word ends by spaces."""
     chinese = "中文维基百科是维基百科协作计划的中文版本自二零零二年"
