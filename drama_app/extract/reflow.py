@@ -100,8 +100,13 @@ def _find_running(edges: Sequence[Sequence[_Edge]]) -> set[_Key]:
     for found in edges:
         counts.update({key for _, readings in found for key, _ in readings})
     filled = sum(map(bool, edges))
+    # Where a file leaves blank pages out, its numbers run ahead of its pages, by one constant after another.
+    often = {key: count for key, count in counts.items() if count >= RUNNING_PAGES}
+    totals: Counter[_Shown] = Counter()
+    for (before, after, _), count in often.items():
+        totals[before, after] += count
     # Left and right pages may differ: a line on 40 % of the pages is still no accident.
-    return {key for key, count in counts.items() if count >= RUNNING_PAGES and count >= 0.4 * filled}
+    return {key for key in often if totals[key[:2]] >= 0.4 * filled}
 
 
 def _list_edges(lines: Sequence[str], page: int) -> list[_Edge]:

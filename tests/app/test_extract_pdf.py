@@ -140,6 +140,13 @@ def test_wrapped_lines_become_paragraphs() -> None:
     ]
 
 
+def test_page_numbers_may_skip_blank_pages() -> None:
+    """Where a file leaves blank pages out, its numbers run ahead of its pages and are still page numbers."""
+    numbers = [1, 2, 3, 4, 7, 8, 9, 10, 13, 14, 15, 16]
+    pages = [[f"print.qxd Page {number}", f"Text {chr(64 + number)}"] for number in numbers]
+    assert sum(map(len, drop_running(pages))) == 13
+
+
 def test_words_with_hyphens_keep_the_one_at_the_end_of_a_line() -> None:
     """A word that has a hyphen already was broken at another of its own; soft hyphens always go."""
     lines = [
