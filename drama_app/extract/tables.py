@@ -78,10 +78,17 @@ def format_cell(value: object) -> str:
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
     if isinstance(value, float):
-        return f"{value:.12g}" if abs(value) < 1e15 else f"{value:g}"
+        return _format_number(value)
     if isinstance(value, datetime.datetime):
         return value.strftime("%Y-%m-%d" if value.time() == datetime.time() else "%Y-%m-%d %H:%M")
     return clean_line(str(value))
+
+
+def _format_number(value: float) -> str:
+    """Return a number without the noise of binary fractions; whole ones keep each digit, as ISBN and EAN need 13."""
+    if value.is_integer() and abs(value) < 1e16:
+        return str(int(value))
+    return f"{value:.12g}" if abs(value) < 1e9 else f"{value:.15g}"
 
 
 def _is_header(row: Sequence[object], following: Sequence[object]) -> bool:
