@@ -4,6 +4,7 @@ Entities are not expanded and nothing is fetched. XHTML is handed to `web`.
 """
 
 import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from drama_app.errors import ExtractionError
@@ -37,6 +38,14 @@ _UNLABELLED = frozenset(
         "head encoded label caption quote line v l note span b i em bold italic sup sub"
     )
 )
+_SPOKEN = frozenset(
+    split_words("text title body note label description desc contact_name summary caption subject comment alt")
+)
+"""Attributes that say something whatever their value; others count when they hold two words in a row."""
+_UNSPOKEN = frozenset(
+    split_words("class style d font font-family transform test select match rel rend preserveaspectratio")
+)
+_TWO_WORDS = re.compile(r"\b[^\W\d_]{2,}[,.;:!?)]{0,2} +[^\W\d_]{2,}")
 _HTML_INSIDE = re.compile(r"<(?:p|div|br|a|span|li|h\d|img|table)[\s>/]", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]")
 _MAX_RECORD = 200
@@ -95,6 +104,7 @@ def _add_tree(builder: TextBuilder, root: "_Element") -> str:
 
     title = ""
     depth = 0
+    said: set[str] = set()
     walker = etree.iterwalk(root, events=("start", "end"))
     for event, element in walker:
         if builder.full:
@@ -110,6 +120,9 @@ def _add_tree(builder: TextBuilder, root: "_Element") -> str:
         elif _is_mixed(element):
             _add_text(builder, etree.QName(element).localname, _collect(element))
         else:
+            line = " | ".join(dict.fromkeys(_list_attributes(element)))
+            builder.line("" if line in said else line)
+            said.add(line)  # programs call a hundred pictures "embedded image"
             continue
         walker.skip_subtree()
     return title
@@ -139,6 +152,17 @@ def _is_mixed(element: "_Element") -> bool:
 def _collect(element: "_Element") -> str:
     """Return all text below an element on one line."""
     return " ".join("".join(str(text) for text in element.itertext()).split())
+
+
+def _list_attributes(element: "_Element") -> "Iterator[str]":
+    """Yield the attributes that people read, as outlines and backups of messages keep their text in nothing else."""
+    for key, value in element.attrib.items():
+        name, text = str(key).lower().strip("_"), str(value)
+        if name in _UNSPOKEN or text == "null" or not (name in _SPOKEN or _TWO_WORDS.search(text)):
+            continue
+        if _LETTER.search(text) and not name.startswith("{"):  # names from elsewhere describe drawings and types
+            text = html_to_text(text) if _HTML_INSIDE.search(text) else text
+            yield text if name in _UNLABELLED else f"{key}: {text}"
 
 
 def _add_text(builder: TextBuilder, name: str, text: str) -> None:
