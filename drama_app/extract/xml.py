@@ -1,10 +1,12 @@
 """Reads XML of any vocabulary: mixed content as paragraphs, records as "name: value", titles of sections as headings.
 
-Entities are not expanded and nothing is fetched. XHTML is handed to `web`.
+Of entities those that a document defines as text and those of HTML are expanded, and nothing is fetched. XHTML is
+handed to `web`.
 """
 
 import re
 from collections.abc import Iterator
+from html.entities import html5
 from typing import TYPE_CHECKING
 
 from drama_app.errors import ExtractionError
@@ -18,8 +20,18 @@ from drama_app.records import Document
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
+_OWN = rb"(?:&(?!amp;|lt;|gt;|quot;|apos;)[\w.-]+;)"
 # An entity made of entities grows without bound; documents define characters and phrases.
-_BOMB = re.compile(rb"<!ENTITY\s[^>]*?[\"'][^\"']*?&[\w.-]+;[^\"']*?&[\w.-]+;")
+_BOMB = re.compile(
+    rb"<!ENTITY\s[^>\"']*(?:\"[^\"]*?" + _OWN + rb"[^\"]*?" + _OWN + rb"|'[^']*?" + _OWN + rb"[^']*?" + _OWN + rb")"
+)
+_DEFINITION = re.compile(rb"<!ENTITY\s+([\w.-]+)\s+(?:\"([^\"]*)\"|'([^']*)')\s*>")
+_REFERENCE = re.compile(rb"&([A-Za-z][\w.-]{0,60});")
+_PREDEFINED = frozenset({b"amp", b"lt", b"gt", b"quot", b"apos"})
+_HEAD = 65_536
+_MAX_ENTITY = 2_000
+_MAX_EXPANDED = 2_000_000
+"""Bytes that entities may add; names beyond it stay as they are written."""
 _TITLES = frozenset({"title", "article-title", "book-title", "head", "invention-title"})
 _REFERENCES = frozenset(
     split_words(
@@ -63,11 +75,11 @@ def read_xml(source: Source) -> Document:
     if source.size() > MAX_TEXT_BYTES:
         read_text(source)  # says what the limit is
     data = source.read()
-    if _BOMB.search(data[:65_536]):
+    if _BOMB.search(data[:_HEAD]):
         raise ExtractionError("refused: it defines entities that expand one another")
-    root = _parse(data)
+    root = _parse(_expand_entities(data))
     if root is None:
-        root = _parse(read_text(source).text.encode("utf-8"), encoding="utf-8")
+        root = _parse(_expand_entities(read_text(source).text.encode("utf-8")), encoding="utf-8")
     if root is None:
         raise ExtractionError("damaged: no XML could be read from it")
     if etree.QName(root).localname.lower() == "html":
@@ -75,6 +87,34 @@ def read_xml(source: Source) -> Document:
     builder = TextBuilder()
     title = _add_tree(builder, root)
     return builder.build("xml", title)
+
+
+def _expand_entities(data: bytes) -> bytes:
+    """Return XML with the entities that it defines itself, and with the names of HTML, which feeds use undefined."""
+    known: dict[bytes, bytes] = {}
+    start = 0
+    for match in _DEFINITION.finditer(data[:_HEAD]):
+        start = match.end()
+        value = _REFERENCE.sub(lambda reference: known.get(reference[1], reference[0]), match[2] or match[3] or b"")
+        if b"<" not in value:  # it may stand in an attribute
+            value = value.replace(b'"', b"&#34;").replace(b"'", b"&#39;")
+        if len(value) <= _MAX_ENTITY:
+            known.setdefault(match[1], value)
+    room = _MAX_EXPANDED
+
+    def expand(reference: re.Match[bytes]) -> bytes:
+        nonlocal room
+        value = known[reference[1]] if reference[1] in known else _name_character(reference[1])
+        room -= len(value or b"")
+        return reference[0] if value is None or room < 0 else value
+
+    return data[:start] + _REFERENCE.sub(expand, data[start:])
+
+
+def _name_character(name: bytes) -> bytes | None:
+    """Return the character that HTML calls so, as a number; None for a name that is XML's own or nobody's."""
+    characters = None if name in _PREDEFINED else html5.get(f"{name.decode('ascii')};")
+    return "".join(f"&#{ord(character)};" for character in characters).encode() if characters else None
 
 
 def _parse(data: bytes, *, encoding: str | None = None) -> "_Element | None":
@@ -143,10 +183,10 @@ def _get_name(element: "_Element") -> str:
 
 
 def _is_mixed(element: "_Element") -> bool:
-    """True for an element that holds text itself, between its children or without any."""
+    """True for an element that holds text or an unknown entity itself, between its children or without any."""
     if element.text and not element.text.isspace():
         return True
-    return any(child.tail and not child.tail.isspace() for child in element)
+    return any(not isinstance(child.tag, str) or (child.tail and not child.tail.isspace()) for child in element)
 
 
 def _collect(element: "_Element") -> str:

@@ -47,3 +47,32 @@ def test_attributes_of_drawings_are_no_text() -> None:
 def test_hostile_attributes_cost_no_more_than_long_ones() -> None:
     """No attribute takes time that grows with the square of its length."""
     assert read(f'<a><b c="{"x" * 500_000}" d="{"xx, " * 100_000}" e="xx{" " * 500_000}1"/><p>words</p></a>').text
+
+
+def test_entities_that_are_text_are_expanded() -> None:
+    """What a document defines and the names of HTML are read as text; code that quotes an entity stays code."""
+    document = read(
+        '<!DOCTYPE a [<!ENTITY version "4.2"><!ENTITY co "A &amp; &quot;B&quot;, &version;"><!ENTITY co "C">'
+        "<!ENTITY shop '<b>Shop</b>'><!ENTITY who 'the \"bee\"'>]>"
+        '<a><p>M&uuml;nchen &mdash; &co; &shop; &version;</p><p>&Auml;</p><q title="&who;"/><p>&amp;uuml; &lt;</p></a>'
+    )
+    assert document.text == 'München — A & "B", 4.2 Shop 4.2\nÄ\nthe "bee"\n&uuml; <'
+
+
+def test_entities_in_uses_are_not_taken_for_definitions() -> None:
+    """Two uses behind a definition are no bomb; two in one definition are, whichever its quotes."""
+    assert read('<!DOCTYPE a [<!ENTITY v "4"><!ENTITY w "5">]><a><p t="x">&v; and &w; and &v;</p></a>').text == (
+        "4 and 5 and 4"
+    )
+    for quote in "\"'":
+        with pytest.raises(ExtractionError, match="entities"):
+            read(f'<!DOCTYPE a [<!ENTITY l "ha"><!ENTITY m {quote}&l; &l;{quote}>]><a>&m;</a>'.replace(' " ', " "))
+
+
+@pytest.mark.timeout(20)
+def test_entities_add_no_more_than_a_book() -> None:
+    """A long entity used a million times is expanded until there is no more room, and then stays a name."""
+    text = read(f'<!DOCTYPE a [<!ENTITY v "{"ha " * 600}">]><a>{"<p>&v;</p>" * 5_000}</a>').text
+    assert len(text) < 2_100_000 and "ha ha" in text and text.endswith("&v;")
+    with pytest.raises(ExtractionError, match="damaged"):
+        read("<!DOCTYPE a [" + "<!ENTITY v '&a" * 5_000 + "]><a>words</a>")
