@@ -14,7 +14,7 @@ from drama_app.records import Document
 
 _LEVELS = {"part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5, "frametitle": 3}
 _GROUP = r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
-_OPTION = r"(?:\[[^\]]*\])"
+_OPTION = r"(?:\[[^\]]{0,2000}\])"  # unbounded, brackets that are never closed would cost the square of the file
 _COMMENT = re.compile(r"(?<!\\)%.*")
 _BEGIN = re.compile(r"\\begin\{document\}")
 _END = re.compile(r"\\end\{document\}.*", re.DOTALL)
@@ -28,6 +28,25 @@ _DROPPED = re.compile(
     r"|pagestyle|thispagestyle|setcounter|graphicspath|definecolor|color|begin|end)\s*" + _OPTION + r"*\s*" + _GROUP
     + r"(?:" + _OPTION + r"|\{[clrp|@!>{}.\d\s\\a-z]*\})*"
 )  # fmt: skip
+# The words stand in the last argument; those before it are lengths, colours and names.
+_ONE_BEFORE = re.compile(
+    r"\\(?:textcolor|colorbox|parbox|raisebox|scalebox|rotatebox|foreignlanguage|hyperlink|hypertarget)\*?\s*"
+    + _OPTION + r"*\s*" + _GROUP + r"\s*" + _OPTION + r"*\s*(?=\{)"
+)  # fmt: skip
+_TWO_BEFORE = re.compile(
+    r"\\(?:multirow|multicolumn|fcolorbox|resizebox)\*?\s*" + _OPTION + r"*\s*" + _GROUP
+    + r"\s*(?:" + _GROUP + r"|\*)\s*" + _OPTION + r"*\s*(?=\{)"
+)  # fmt: skip
+_NOTE = re.compile(
+    r"\\(?:footnote|footnotetext|marginpar|thanks|todo)(?![a-zA-Z])\s*" + _OPTION + r"*\s*(?:" + _GROUP + r"|(?=\{))"
+)
+_FRAME = re.compile(r"\\begin\{frame\}(?:<[^<>]*>)?" + _OPTION + r"*[ \t]*(?=\{)")
+_BLOCK = re.compile(r"\\begin\{(?:alert|example)?block\}(?:<[^<>]*>)?[ \t]*(?=\{)")
+_STATEMENT = re.compile(
+    r"\\begin\{(?:theorem|thm|lemma|lem|proposition|prop|corollary|cor|definition|defn?|example|exercise|remark"
+    r"|conjecture|claim|problem|proof)\*?\}[ \t]*\[([^\]]{0,2000})\]",
+    re.IGNORECASE,
+)
 _LINK = re.compile(r"\\href\s*" + _GROUP + r"\s*" + _GROUP)
 _COMMAND_WITH_TEXT = re.compile(r"\\[a-zA-Z]+\*?\s*" + _OPTION + r"*\s*" + _GROUP)
 _COMMAND = re.compile(r"\\[a-zA-Z]+\*?[ \t]?|\\[,;:!/@*\-+=<>]")
@@ -51,10 +70,10 @@ _MAX_NESTING = 6
 def read_latex(source: Source) -> Document:
     """Return a LaTeX file as text with its sections."""
     decoded = read_text(source)
-    text = _COMMENT.sub("", "\n".join(split_lines(decoded.text)))
+    text = _drop_comments(_COMMENT.sub("", "\n".join(split_lines(decoded.text))))
     match = _TITLE.search(text)
     title = " ".join(_strip_commands(match.group(1)).split()) if match else ""
-    text = _drop_preamble(text)
+    text = _FRAME.sub(lambda frame: _keep_lines("\\frametitle", frame.group()), _drop_preamble(text))
     headings: list[tuple[int, int, str]] = []
     text = _SECTION.sub(lambda section: _mark_section(section, headings), text)
     lines = "".join(
@@ -67,6 +86,16 @@ def read_latex(source: Source) -> Document:
 def _keep_lines(replacement: str, matched: str) -> str:
     """Return the replacement with as many newlines as it replaces."""
     return replacement + "\n" * max(0, matched.count("\n") - replacement.count("\n"))
+
+
+def _drop_comments(text: str) -> str:
+    """Return the text without comment environments; one that is not closed is text."""
+    first, *others = text.split("\\begin{comment}")
+    pieces = [first]
+    for other in others:
+        comment, end, rest = other.partition("\\end{comment}")
+        pieces.append("\n" * comment.count("\n") + rest if end else comment)
+    return "".join(pieces)
 
 
 def _drop_preamble(text: str) -> str:
@@ -117,6 +146,10 @@ def _strip_commands(text: str) -> str:
     text = _LETTER.sub(lambda match: _LETTERS[match.group(1)], text)
     for mark, character in _PLAIN:
         text = text.replace(mark, character)
+    text = _NOTE.sub(lambda match: _keep_lines(f" ({match[1].strip()})" if match[1] else " ", match.group()), text)
+    text = _STATEMENT.sub(lambda match: _keep_lines(f"{match[1]}. ", match.group()), text)
+    for layout in (_ONE_BEFORE, _TWO_BEFORE, _BLOCK):
+        text = layout.sub(lambda match: _keep_lines("", match.group()), text)
     text = _DROPPED.sub(lambda match: _keep_lines("", match.group()), text)
     text = _LINK.sub(lambda match: _keep_lines(match.group(2), match.group()), text)
     keep_argument: Callable[[re.Match[str]], str] = lambda match: _keep_lines(match.group(1), match.group())  # noqa: E731

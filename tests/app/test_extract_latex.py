@@ -1,0 +1,55 @@
+"""LaTeX: notes, boxes, statements and slides."""
+
+from pathlib import Path
+
+import pytest
+
+from drama_app.extract import Source, extract_source
+from drama_app.records import Document
+
+
+def read(body: str) -> Document:
+    """Extract a LaTeX document with this body, which begins in line 1."""
+    tex = r"\begin{document}" + body + r"\end{document}"
+    return extract_source(Source(path=Path("a.tex"), name="a.tex", data=tex.encode()))
+
+
+@pytest.mark.parametrize(
+    ("tex", "expected"),
+    [
+        (r"to Berlin\footnote{Capital of \emph{Germany}.} in", "to Berlin (Capital of Germany.) in"),
+        (r"energy\footnote{It is $E$ here.}", "energy It is E here."),
+        (r"\marginpar{Margin note}here", "(Margin note)here"),
+        (r"\textcolor{red}{Warning} and \colorbox[rgb]{1,0,0}{caution}", "Warning and caution"),
+        (r"\multicolumn{2}{c}{Revenue} & \multirow{2}{*}{Margin} \multirow{2}*{Cost}", "Revenue Margin Cost"),
+        (r"\parbox[t]{5cm}{Boxed words} \resizebox{\textwidth}{!}{Table}", "Boxed words Table"),
+        (r"\begin{theorem}[Pythagoras] Squares add up.", "Pythagoras. Squares add up."),
+        (r"\begin{figure}[ht] A cat \begin{tabular}{lp{3cm}r} b", "A cat b"),
+        (r"\begin{block}{a proof of it} Words.", "a proof of it Words."),
+    ],
+)
+def test_arguments_of_layout_are_no_words_and_notes_stick_to_none(tex: str, expected: str) -> None:
+    """Colours, lengths and columns are left out, and what stands beside the text does not run into it."""
+    assert read(tex).text == expected
+
+
+def test_frames_are_sections() -> None:
+    """A slide's title is a heading whatever its letters; a frame without one has none."""
+    document = read("\\begin{frame}[fragile]{introduction to cats}\nCats purr.\n\\end{frame}\\begin{frame}\nDogs.")
+    assert [heading.title for heading in document.headings] == ["introduction to cats"]
+    assert document.text == "introduction to cats\nCats purr.\n\nDogs."
+
+
+def test_comment_environments_are_left_out() -> None:
+    """What an author commented out is no text and shifts no line; what is never closed stays."""
+    tex = "one\n\\begin{comment}\nsecret\n\\end{comment}\ntwo \\begin{comment} three"
+    assert read(tex).text == "one\n\n\n\ntwo three"
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize(
+    "part", ["\\footnote", "\\footnote{a", "\\multirow{1}", "\\begin{comment}", "\\begin{frame}[", "\\begin{proof}[a"]
+)
+def test_hostile_latex_costs_no_more_than_long_latex(part: str) -> None:
+    """No command takes time that grows with the square of the file."""
+    assert "words" in read("words " + part * 20_000).text
