@@ -50,6 +50,13 @@ _UNLABELLED = frozenset(
         "head encoded label caption quote line v l note span b i em bold italic sup sub"
     )
 )
+_APART = frozenset(
+    split_words(
+        "p para simpara br lb pb cb tab l lg v stanza list itemizedlist orderedlist item listitem li table tr row td "
+        "th entry cell note footnote fn"
+    )
+)
+"""Elements that end a word though no space stands at their borders, unlike a bold letter."""
 _SPOKEN = frozenset(
     split_words("text title body note label description desc contact_name summary caption subject comment alt")
 )
@@ -84,6 +91,7 @@ def read_xml(source: Source) -> Document:
         raise ExtractionError("damaged: no XML could be read from it")
     if etree.QName(root).localname.lower() == "html":
         return read_html(source)
+    _part_words(root)
     builder = TextBuilder()
     title = _add_tree(builder, root)
     return builder.build("xml", title)
@@ -136,6 +144,14 @@ def _parse(data: bytes, *, encoding: str | None = None) -> "_Element | None":
     except (etree.XMLSyntaxError, ValueError, LookupError):
         return None
     return root
+
+
+def _part_words(root: "_Element") -> None:
+    """Put a space to the borders of elements that stand apart, unless a line is broken within a word."""
+    for element in root.iter("*"):
+        if _get_name(element) in _APART and element.get("break") != "no":
+            element.text = f" {element.text or ''}"
+            element.tail = f" {element.tail or ''}"
 
 
 def _add_tree(builder: TextBuilder, root: "_Element") -> str:

@@ -76,3 +76,20 @@ def test_entities_add_no_more_than_a_book() -> None:
     assert len(text) < 2_100_000 and "ha ha" in text and text.endswith("&v;")
     with pytest.raises(ExtractionError, match="damaged"):
         read("<!DOCTYPE a [" + "<!ENTITY v '&a" * 5_000 + "]><a>words</a>")
+
+
+@pytest.mark.parametrize(
+    ("xml", "expected"),
+    [
+        ("<section><title><p>First</p><p>Salon</p></title></section>", "First Salon"),
+        ("<p>it ends<lb/>second li<lb break='no'/>ne</p>", "it ends second line"),
+        (
+            "<para>List:<list><listitem><para>one</para></listitem><listitem>two</listitem></list>end</para>",
+            "List: one two end",
+        ),
+        ("<p>word<footnote><para>a note</para></footnote> H<sub>2</sub>O.</p>", "word a note H2O."),
+    ],
+)
+def test_words_end_where_blocks_begin(xml: str, expected: str) -> None:
+    """Paragraphs, lines and items inside running text do not glue words; marks inside a word do not cut it."""
+    assert read(f"<a>{xml}</a>").text == expected
