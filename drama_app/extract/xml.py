@@ -1,7 +1,7 @@
 """Reads XML of any vocabulary: mixed content as paragraphs, records as "name: value", titles of sections as headings.
 
-Of entities those that a document defines as text and those of HTML are expanded, and nothing is fetched. XHTML is
-handed to `web`.
+Encoded binary is left out. Of entities those that a document defines as text and those of HTML are expanded, and
+nothing is fetched. XHTML is handed to `web`.
 """
 
 import re
@@ -57,6 +57,11 @@ _APART = frozenset(
     )
 )
 """Elements that end a word though no space stands at their borders, unlike a bold letter."""
+_BINARY = frozenset({"binary", "binarydata", "binary-data"})
+"""Pictures in books of FictionBook, in Word's flat package, and in OpenDocument's flat files."""
+_ENCODED = re.compile(r"(?:data:[\w/+.-]+;base64,)?[A-Za-z0-9+/=_-]{300,}$")
+_ENCODED_LINE = 40
+"""Characters that lines of encoded binary have at least; prose without a point or comma has shorter words."""
 _SPOKEN = frozenset(
     split_words("text title body note label description desc contact_name summary caption subject comment alt")
 )
@@ -91,7 +96,7 @@ def read_xml(source: Source) -> Document:
         raise ExtractionError("damaged: no XML could be read from it")
     if etree.QName(root).localname.lower() == "html":
         return read_html(source)
-    _part_words(root)
+    _prepare_text(root)
     builder = TextBuilder()
     title = _add_tree(builder, root)
     return builder.build("xml", title)
@@ -146,10 +151,13 @@ def _parse(data: bytes, *, encoding: str | None = None) -> "_Element | None":
     return root
 
 
-def _part_words(root: "_Element") -> None:
-    """Put a space to the borders of elements that stand apart, unless a line is broken within a word."""
+def _prepare_text(root: "_Element") -> None:
+    """Put a space to the borders of elements that stand apart, unless a line is broken in a word; empty binary ones."""
     for element in root.iter("*"):
-        if _get_name(element) in _APART and element.get("break") != "no":
+        name = _get_name(element)
+        if name in _BINARY:
+            element.text = None
+        elif name in _APART and element.get("break") != "no":
             element.text = f" {element.text or ''}"
             element.tail = f" {element.tail or ''}"
 
@@ -223,6 +231,8 @@ def _list_attributes(element: "_Element") -> "Iterator[str]":
 
 def _add_text(builder: TextBuilder, name: str, text: str) -> None:
     """Add one element's text as prose, as the HTML that it quotes, or as a record."""
+    if _is_encoded(text):
+        return
     if _HTML_INSIDE.search(text):
         builder.paragraph(html_to_text(text))
     elif len(text) > _MAX_RECORD:
@@ -232,3 +242,9 @@ def _add_text(builder: TextBuilder, name: str, text: str) -> None:
         builder.line(text)
     else:
         builder.line(f"{name}: {text}")
+
+
+def _is_encoded(text: str) -> bool:
+    """True for binary in letters, in one line or in many."""
+    whole = text.replace(" ", "")
+    return len(whole) >= _ENCODED_LINE * (len(text) - len(whole)) and _ENCODED.match(whole) is not None

@@ -1,5 +1,6 @@
 """XML of the kinds that people's programs write."""
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,14 @@ def test_entities_add_no_more_than_a_book() -> None:
 def test_words_end_where_blocks_begin(xml: str, expected: str) -> None:
     """Paragraphs, lines and items inside running text do not glue words; marks inside a word do not cut it."""
     assert read(f"<a>{xml}</a>").text == expected
+
+
+def test_encoded_binary_is_no_text() -> None:
+    """Pictures in a book are left out, whatever the element is called; prose without any point is not taken for one."""
+    picture = base64.encodebytes(bytes(range(256)) * 8).decode()
+    prose = "we went to the sea and looked for whales " * 20
+    document = read(
+        f"<book><binary>{picture}</binary><binary>iVBO</binary><data>{picture}</data>"
+        f"<x>{picture.replace(chr(10), '')}</x><p>{prose}</p></book>"
+    )
+    assert document.text == prose.strip()
