@@ -15,9 +15,13 @@ _MIME_KINDS = (
     ("application/vnd.oasis.opendocument.text", "odt"),
     ("application/vnd.oasis.opendocument.spreadsheet", "ods"),
     ("application/vnd.oasis.opendocument.presentation", "odp"),
+    ("application/vnd.oasis.opendocument.graphics", "odp"),
+    ("application/vnd.oasis.opendocument.chart", "odp"),
+    ("application/vnd.oasis.opendocument.formula", "odp"),
     ("application/vnd.sun.xml.writer", "odt"),
     ("application/vnd.sun.xml.calc", "ods"),
     ("application/vnd.sun.xml.impress", "odp"),
+    ("application/vnd.sun.xml.draw", "odp"),
 )
 _ARCHIVES_OF_CODE = (".jar", ".apk", ".whl", ".xpi", ".war", ".aar", ".ipa", ".nupkg", ".vsix")
 

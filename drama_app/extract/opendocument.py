@@ -1,4 +1,4 @@
-"""Reads OpenDocument text, spreadsheets and presentations (.odt, .ods, .odp) from their XML.
+"""Reads OpenDocument text, spreadsheets, presentations and drawings (.odt, .ods, .odp, .odg) from their XML.
 
 Owns the reading order of their body. Leaves out deleted tracked changes, master pages and index entries' markup.
 """
@@ -22,22 +22,26 @@ if TYPE_CHECKING:
 MAX_REPEATED = 1_000
 """Columns; a cell repeated to the end of the sheet is a fill and not content."""
 
-_KINDS = {"text": "odt", "spreadsheet": "ods", "presentation": "odp"}
+_KINDS = {"text": "odt", "spreadsheet": "ods", "presentation": "odp", "drawing": "odp"}
 _SKIPPED = frozenset(
     {"tracked-changes", "sequence-decls", "forms", "variable-decls", "user-field-decls", "calculation-settings",
      "content-validations", "named-expressions", "database-ranges", "annotation-end", "page-number", "settings",
      "table-source", "soft-page-break", "bibliography-source", "table-of-content-source", "dde-connection-decls"}
 )  # fmt: skip
 _BLOCKS = frozenset({"p", "h"})
-_ASIDE = frozenset({"note", "annotation", "frame", "custom-shape", "rect", "text-box"})
+_ASIDE = frozenset(
+    {"note", "annotation", "frame", "custom-shape", "rect", "text-box", "ellipse", "circle", "line", "connector",
+     "polygon", "polyline", "path", "regular-polygon", "caption", "g", "scene"}
+)  # fmt: skip
 """Parts that stand inside a paragraph and hold paragraphs of their own."""
+_MARGINS = ("header", "footer", "header-first", "footer-first", "header-left", "footer-left")
 
 
 def read_opendocument(source: Source) -> Document:
     """Return the text of an OpenDocument file; slides and sheets are pages.
 
     Raises:
-        ExtractionError: encrypted, damaged, or of another kind (a drawing, a formula).
+        ExtractionError: encrypted, damaged, or of another kind (a chart, a formula).
     """
     with open_archive(source) as archive:
         if _is_encrypted(archive):
@@ -47,7 +51,7 @@ def read_opendocument(source: Source) -> Document:
     body = find_child(root, "body")
     content = next((child for child in (body if body is not None else []) if get_name(child) in _KINDS), None)
     if content is None:
-        raise ExtractionError("an OpenDocument drawing, chart or formula: export as PDF")
+        raise ExtractionError("an OpenDocument chart or formula: export as PDF")
     kind = _KINDS[get_name(content)]
     reader = _Reader(_list_title_styles(root))
     notes: list[str] = []
@@ -87,7 +91,7 @@ def _read_margins(archive: SafeZip) -> list[str]:
     if "styles.xml" not in archive:
         return []
     found = []
-    for margin in find_all(archive.read_xml("styles.xml"), "header", "footer", "header-first", "footer-first"):
+    for margin in find_all(archive.read_xml("styles.xml"), *_MARGINS):
         text = "\n".join(clean_line(_join_spans(paragraph)) for paragraph in find_all(margin, "p"))
         if any(character.isalpha() for character in text):
             found.append(text)
@@ -136,6 +140,8 @@ class _Reader:
             self.builder.page()
             self.builder.heading(1, get_attribute(table, "name"))
             writer.add_rows(_iterate_rows(table))
+            for shape in (shape for part in table if get_name(part) == "shapes" for shape in part):
+                self._read_shape(shape)
             for remark in find_all(table, "annotation"):
                 self.builder.paragraph("\n".join(_join_spans(paragraph) for paragraph in find_all(remark, "p")))
         return writer.list_notes()
@@ -219,6 +225,8 @@ def _list_cell_texts(cell: "_Element") -> list[str]:
 def _iterate_rows(table: "_Element") -> Iterator[list[object]]:
     """Yield the rows of a sheet, numbers as numbers; repeated empty rows come once."""
     for row in find_all(table, "table-row"):
+        if _nearest_table(row) is not table:
+            continue  # of a chart's data or of a table in a text box
         cells: list[object] = []
         for cell in row:
             if get_name(cell) not in ("table-cell", "covered-table-cell"):

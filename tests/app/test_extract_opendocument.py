@@ -1,0 +1,66 @@
+"""OpenDocument: what hangs on a page, a sheet or a paragraph; drawings."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from drama_app.errors import ExtractionError
+from drama_app.extract import Source, extract_source
+from drama_app.records import Document
+
+SPACES = " ".join(
+    f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
+    for prefix, name in [*((name, name) for name in ("office", "text", "table", "style")), ("draw", "drawing")]
+)
+
+
+def read(medium: str, body: str, styles: str = "") -> Document:
+    """Extract an OpenDocument file with this body and these styles."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as container:
+        container.writestr("mimetype", f"application/vnd.oasis.opendocument.{medium}")
+        container.writestr("content.xml", f"<office:c {SPACES}><office:body>{body}</office:body></office:c>")
+        container.writestr("styles.xml", f"<office:s {SPACES}>{styles}</office:s>")
+    return extract_source(Source(path=Path("a"), name="a", data=stream.getvalue()))
+
+
+def test_shapes_do_not_run_into_the_paragraph_that_they_hang_on() -> None:
+    """The words in any shape are paragraphs of their own behind the one that holds it."""
+    shapes = "".join(
+        f"<draw:{name}><text:p>in a {name}</text:p></draw:{name}>" for name in ("ellipse", "line", "g", "custom-shape")
+    )
+    text = read("text", f"<office:text><text:p>before{shapes} after</text:p></office:text>").text
+    assert text == "before after\n\nin a ellipse\n\nin a line\n\nin a g\n\nin a custom-shape"
+
+
+def test_margins_of_left_pages_are_read() -> None:
+    """Headers and footers of left pages are text as those of right ones are."""
+    margins = "".join(
+        f"<style:{name}><text:p>{words}</text:p></style:{name}>"
+        for name, words in (("header", "right"), ("header-left", "left"), ("footer-left", "below"), ("footer", "right"))
+    )
+    assert read("text", "<office:text><text:p>x</text:p></office:text>", margins).text == "x\n\nright\n\nleft\n\nbelow"
+
+
+def test_text_boxes_on_a_sheet_are_read() -> None:
+    """A box on a sheet follows its rows; a table inside it adds none to them."""
+    cell = "<table:table-row><table:table-cell><text:p>{}</text:p></table:table-cell></table:table-row>"
+    inner = f"<draw:frame><table:table>{cell.format('data')}</table:table></draw:frame>"
+    document = read(
+        "spreadsheet",
+        f'<office:spreadsheet><table:table table:name="May"><table:shapes>{inner}<draw:frame><draw:text-box>'
+        f"<text:p>boxed</text:p></draw:text-box></draw:frame></table:shapes>{cell.format('row')}</table:table>"
+        "</office:spreadsheet>",
+    )
+    assert document.text == "May\n\nrow\n\ndata\n\nboxed"
+
+
+def test_drawings_are_read_page_by_page() -> None:
+    """A drawing gives the words of its shapes; a formula is refused with what to do about it."""
+    page = "<draw:page><draw:g><draw:rect><text:p>a box</text:p></draw:rect></draw:g></draw:page>"
+    document = read("graphics", f"<office:drawing>{page}{page}</office:drawing>")
+    assert (document.text, len(document.pages)) == ("a box\n\na box", 2)
+    with pytest.raises(ExtractionError, match="export as PDF"):
+        read("formula", "")
