@@ -1,4 +1,4 @@
-"""Reads OpenDocument text, spreadsheets, presentations and drawings (.odt, .ods, .odp, .odg) from their XML.
+"""Reads OpenDocument text, sheets, slides and drawings (.odt, .ods, .odp, .odg) from their XML, packed or in one piece.
 
 Owns the reading order of their body. Leaves out deleted tracked changes, master pages and index entries' markup.
 """
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 MAX_REPEATED = 1_000
 """Columns; a cell repeated to the end of the sheet is a fill and not content."""
 
+_OFFICE = "urn:oasis:names:tc:opendocument:xmlns:office:1.0"
 _KINDS = {"text": "odt", "spreadsheet": "ods", "presentation": "odp", "drawing": "odp"}
 _SKIPPED = frozenset(
     {"tracked-changes", "sequence-decls", "forms", "variable-decls", "user-field-decls", "calculation-settings",
@@ -46,8 +47,23 @@ def read_opendocument(source: Source) -> Document:
     with open_archive(source) as archive:
         if _is_encrypted(archive):
             raise ExtractionError("encrypted: needs a password")
-        root = archive.read_xml("content.xml")
-        title, margins = _read_title(archive), _read_margins(archive)
+        styles = archive.read_xml("styles.xml") if "styles.xml" in archive else None
+        meta = archive.read_xml("meta.xml") if "meta.xml" in archive else None
+        return _read_parts(archive.read_xml("content.xml"), styles, meta)
+
+
+def is_flat(root: "_Element") -> bool:
+    """Return whether an XML document is an OpenDocument file in one piece (.fodt, .fods, .fodp)."""
+    return str(root.tag) == f"{{{_OFFICE}}}document"
+
+
+def read_flat(root: "_Element") -> Document:
+    """Return the text of an OpenDocument file in one piece."""
+    return _read_parts(root, find_child(root, "master-styles"), find_child(root, "meta"))
+
+
+def _read_parts(root: "_Element", styles: "_Element | None", meta: "_Element | None") -> Document:
+    """Return the text of a body, between what its styles repeat on pages, under the title in its properties."""
     body = find_child(root, "body")
     content = next((child for child in (body if body is not None else []) if get_name(child) in _KINDS), None)
     if content is None:
@@ -61,9 +77,9 @@ def read_opendocument(source: Source) -> Document:
         reader.read_slides(content)
     else:
         reader.read_blocks(content)
-        for text in margins:
+        for text in _list_margins(styles):
             reader.builder.paragraph(text)
-    return reader.builder.build(kind, choose_title(reader.title, title), notes=notes)
+    return reader.builder.build(kind, choose_title(reader.title, _find_title(meta)), notes=notes)
 
 
 def _is_encrypted(archive: SafeZip) -> bool:
@@ -80,18 +96,15 @@ def _list_title_styles(root: "_Element") -> set[str]:
     return {"Title", *(get_attribute(style, "name") for style in styles)}
 
 
-def _read_title(archive: SafeZip) -> str:
+def _find_title(meta: "_Element | None") -> str:
     """Return the title in the document's properties."""
-    titles = find_all(archive.read_xml("meta.xml"), "title") if "meta.xml" in archive else iter(())
-    return next((join_text(title) for title in titles), "")
+    return "" if meta is None else next((join_text(title) for title in find_all(meta, "title")), "")
 
 
-def _read_margins(archive: SafeZip) -> list[str]:
+def _list_margins(styles: "_Element | None") -> list[str]:
     """Return the different texts of headers and footers."""
-    if "styles.xml" not in archive:
-        return []
     found = []
-    for margin in find_all(archive.read_xml("styles.xml"), *_MARGINS):
+    for margin in find_all(styles, *_MARGINS) if styles is not None else ():
         text = "\n".join(clean_line(_join_spans(paragraph)) for paragraph in find_all(margin, "p"))
         if any(character.isalpha() for character in text):
             found.append(text)

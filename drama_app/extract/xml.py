@@ -1,7 +1,7 @@
 """Reads XML of any vocabulary: mixed content as paragraphs, records as "name: value", titles of sections as headings.
 
 Encoded binary is left out. Of entities those that a document defines as text and those of HTML are expanded, and
-nothing is fetched. XHTML is handed to `web`.
+nothing is fetched. XHTML is handed to `web`, OpenDocument to `opendocument`.
 """
 
 import re
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from drama_app.errors import ExtractionError
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.encoding import MAX_TEXT_BYTES, read_text
+from drama_app.extract.opendocument import is_flat, read_flat
 from drama_app.extract.source import Source
 from drama_app.extract.web import html_to_text, read_html
 from drama_app.extract.words import split_words
@@ -96,6 +97,8 @@ def read_xml(source: Source) -> Document:
         raise ExtractionError("damaged: no XML could be read from it")
     if etree.QName(root).localname.lower() == "html":
         return read_html(source)
+    if is_flat(root):
+        return read_flat(root)
     _prepare_text(root)
     builder = TextBuilder()
     title = _add_tree(builder, root)

@@ -64,3 +64,19 @@ def test_drawings_are_read_page_by_page() -> None:
     assert (document.text, len(document.pages)) == ("a box\n\na box", 2)
     with pytest.raises(ExtractionError, match="export as PDF"):
         read("formula", "")
+
+
+def test_flat_files_read_as_packed_ones() -> None:
+    """A document in one piece has headings, notes and margins; settings, deletions and pictures are left out."""
+    xml = (
+        f'<office:document {SPACES} xmlns:dc="http://purl.org/dc/elements/1.1/"><office:meta>'
+        "<dc:title>My work</dc:title></office:meta><office:settings><config-item>true</config-item></office:settings>"
+        "<office:master-styles><style:header><text:p>margin</text:p></style:header></office:master-styles><office:body><office:text>"
+        "<text:tracked-changes><text:p>deleted</text:p></text:tracked-changes><text:h>Part</text:h><text:p>wo<text:note>"
+        "<text:note-body><text:p>a note</text:p></text:note-body></text:note>rd<draw:frame><draw:image>"
+        "<office:binary-data>iVBORw0K</office:binary-data></draw:image></draw:frame></text:p></office:text></office:body>"
+        "</office:document>"
+    )
+    document = extract_source(Source(path=Path("a.fodt"), name="a.fodt", data=xml.encode()))
+    assert document.text == "Part\n\nword\n\na note\n\nmargin"
+    assert (document.kind, document.title, document.headings[0].title) == ("odt", "My work", "Part")
