@@ -68,6 +68,7 @@ def _read_parts(root: "_Element", styles: "_Element | None", meta: "_Element | N
     content = next((child for child in (body if body is not None else []) if get_name(child) in _KINDS), None)
     if content is None:
         raise ExtractionError("an OpenDocument chart or formula: export as PDF")
+    _drop_deletions(content)
     kind = _KINDS[get_name(content)]
     reader = _Reader(_list_title_styles(root))
     notes: list[str] = []
@@ -80,6 +81,28 @@ def _read_parts(root: "_Element", styles: "_Element | None", meta: "_Element | N
         for text in _list_margins(styles):
             reader.builder.paragraph(text)
     return reader.builder.build(kind, choose_title(reader.title, _find_title(meta)), notes=notes)
+
+
+def _drop_deletions(content: "_Element") -> None:
+    """Empty tracked deletions that stand in the text, as LibreOffice writes them while it shows changes."""
+    from lxml import etree
+
+    regions = find_all(content, "changed-region")
+    deleted = {get_attribute(region, "id") for region in regions if find_child(region, "deletion") is not None}
+    deleted &= {get_attribute(end, "change-id") for end in find_all(content, "change-end")}
+    if not deleted:
+        return
+    inside: set[str] = set()
+    for event, element in etree.iterwalk(content, events=("start", "end")):
+        change = get_attribute(element, "change-id")
+        if event == "end":
+            element.tail = None if inside else element.tail
+            continue
+        if get_name(element) == "change-start" and change in deleted:
+            inside.add(change)
+        elif get_name(element) == "change-end":
+            inside.discard(change)
+        element.text = None if inside else element.text
 
 
 def _is_encrypted(archive: SafeZip) -> bool:

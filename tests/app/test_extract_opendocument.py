@@ -80,3 +80,20 @@ def test_flat_files_read_as_packed_ones() -> None:
     document = extract_source(Source(path=Path("a.fodt"), name="a.fodt", data=xml.encode()))
     assert document.text == "Part\n\nword\n\na note\n\nmargin"
     assert (document.kind, document.title, document.headings[0].title) == ("odt", "My work", "Part")
+
+
+def test_deletions_that_stand_in_the_text_are_left_out() -> None:
+    """Text between the marks of a tracked deletion is none, over paragraphs too; insertions are text."""
+    regions = "".join(
+        f'<text:changed-region text:id="{change}"><text:{kind}/></text:changed-region>'
+        for change, kind in (("a", "deletion"), ("b", "insertion"), ("c", "deletion"))
+    )
+    start, end = '<text:change-start text:change-id="{0}"/>', '<text:change-end text:change-id="{0}"/>'
+    text = read(
+        "text",
+        f"<office:text><text:tracked-changes>{regions}</text:tracked-changes><text:p>kept {start}old"
+        f"<text:span>gone</text:span></text:p><text:p>gone</text:p><text:p>gone{end} more ".format("a")
+        + f"{start}new{end}</text:p><text:p>".format("b")
+        + f"{start}never closed</text:p></office:text>".format("c"),
+    ).text
+    assert text == "kept\n\nmore new\n\nnever closed"
