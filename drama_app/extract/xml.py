@@ -73,6 +73,8 @@ _UNSPOKEN = frozenset(
 _TWO_WORDS = re.compile(r"\b[^\W\d_]{2,}[,.;:!?)]{0,2} +[^\W\d_]{2,}")
 _HTML_INSIDE = re.compile(r"<(?:p|div|br|a|span|li|h\d|img|table)[\s>/]", re.IGNORECASE)
 _LETTER = re.compile(r"[^\W\d_]")
+_MAX_TITLES = 3
+"""Titles in one another that are looked at, since each is read to its end; the head of an outline holds its title."""
 _MAX_RECORD = 200
 """Longer values speak for themselves and need no name before them; without any letter they are data."""
 
@@ -141,7 +143,7 @@ def _parse(data: bytes, *, encoding: str | None = None) -> "_Element | None":
         resolve_entities=False,
         no_network=True,
         load_dtd=False,
-        huge_tree=False,
+        huge_tree=True,  # or all behind a picture of 10 MB, or below 256 levels, would be lost without a word
         recover=True,
         remove_comments=True,
         remove_pis=True,
@@ -170,7 +172,7 @@ def _add_tree(builder: TextBuilder, root: "_Element") -> str:
     from lxml import etree
 
     title = ""
-    depth = 0
+    depth = titles = 0
     said: set[str] = set()
     walker = etree.iterwalk(root, events=("start", "end"))
     for event, element in walker:
@@ -179,9 +181,11 @@ def _add_tree(builder: TextBuilder, root: "_Element") -> str:
         name = _get_name(element)
         if name in _SECTIONS:
             depth += 1 if event == "start" else -1
+        if name in _TITLES:
+            titles += 1 if event == "start" else -1
         if event == "end" or not isinstance(element.tag, str):
             continue
-        if _is_title(element, name) and (text := _collect(element)):
+        if titles <= _MAX_TITLES and _is_title(element, name) and (text := _collect(element)):
             builder.heading(depth + (1 if element.getparent() is not None else 0), text)
             title = title or text
         elif _is_mixed(element):

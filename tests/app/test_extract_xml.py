@@ -105,3 +105,11 @@ def test_encoded_binary_is_no_text() -> None:
         f"<x>{picture.replace(chr(10), '')}</x><p>{prose}</p></book>"
     )
     assert document.text == prose.strip()
+
+
+@pytest.mark.timeout(20)
+def test_nothing_is_lost_behind_a_large_or_deep_element() -> None:
+    """Words behind a picture of 12 million letters and below a thousand levels are read, titles in titles too."""
+    deep = f"{'<title>' * 1_000}{'deep words ' * 50_000}{'</title>' * 1_000}"
+    text = read(f"<a><p>first</p><binary>{'QUJD' * 3_000_000}</binary>{deep}<p>last</p></a>").text
+    assert text.startswith("first") and "deep words" in text and text.endswith("last")
