@@ -1,12 +1,15 @@
 """Reads the text of Word and PowerPoint files of 1997 to 2007 (.doc, .ppt).
 
-Owns just enough of the two binary formats to find the text: Word's table of pieces, PowerPoint's tree of records.
+Owns just enough of the two binary formats to find the text: Word's table of pieces and which of its characters are
+deleted or end a row, PowerPoint's tree of records.
 Reads no styles, so there are no headings but slide titles.
 """
 
 import re
 import struct
+from bisect import bisect_right
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from drama_app.errors import ExtractionError
@@ -16,12 +19,22 @@ from drama_app.extract.source import Source
 from drama_app.extract.titles import choose_title
 from drama_app.records import Document
 
+Span = tuple[int, int]
+"""First byte and the one behind the last."""
+
 _WORD_MAGIC, _WORD_97 = 0xA5EC, 0x00C1
 _FIELD_CODE = re.compile("\x13[^\x13\x14\x15]*(?:\x14|(?=\x15))")
 _WORD_MARKS = str.maketrans(
     {"\r": "\n", "\x0b": "\n", "\x0c": "\n\n", "\x1e": "-", "\x15": "", "\x14": "", "\x13": "", "\x01": "", "\x02": "",
      "\x03": "", "\x04": "", "\x05": "", "\x08": "", "\x1f": ""}
 )  # fmt: skip
+
+_PAGE = 512
+# Where the header names the table of character and of paragraph properties, the bytes of an entry on their pages, what
+# to look for in them.
+_DELETED = (0x00FA, 1, 0x0800)
+_ROW_END = (0x0102, 13, 0x2417)
+_OPERANDS = (1, 1, 2, 4, 2, 2, 0, 3)
 
 _CONTAINER = 0xF
 _USER_EDIT, _PERSIST_DIRECTORY = 0x0FF5, 0x1772
@@ -42,7 +55,9 @@ def read_doc(source: Source) -> Document:
         except (struct.error, IndexError) as error:
             raise ExtractionError("damaged Word document: save as .docx") from error
         title = _read_title(container)
-    text = text.replace("\x07\x07", "\n").replace("\x07", "\t")
+    if "\x07\n" not in text:  # the rows' ends were not found
+        text = text.replace("\x07\x07", "\n")
+    text = text.replace("\x07", "\t")
     while text != (text := _FIELD_CODE.sub("", text)):
         pass
     builder = TextBuilder()
@@ -73,16 +88,82 @@ def _join_pieces(container: Any, word: bytes) -> str:
     size = struct.unpack_from("<I", table, offset + 1)[0]
     count = min((size - 4) // 12, len(table) // 12)
     places = struct.unpack_from(f"<{count + 1}I", table, offset + 5)
+    deleted, rows = _list_marked(word, table, *_DELETED), _list_marked(word, table, *_ROW_END)
     texts = []
     for index in range(count):
         where = struct.unpack_from("<I", table, offset + 5 + 4 * (count + 1) + 8 * index + 2)[0]
         characters = places[index + 1] - places[index]
-        if where & 0x40000000:
-            start = (where & 0x3FFFFFFF) // 2
-            texts.append(word[start : start + characters].decode("cp1252", "replace"))
-        else:
-            texts.append(word[where : where + 2 * characters].decode("utf-16-le", "replace"))
+        narrow = bool(where & 0x40000000)
+        start = (where & 0x3FFFFFFF) // 2 if narrow else where
+        end = start + (characters if narrow else 2 * characters)
+        for first, last, ends_row in _split(start, end, deleted, rows):
+            text = word[first:last].decode("cp1252" if narrow else "utf-16-le", "replace")
+            texts.append(text[:-1] + "\n" if ends_row and text.endswith("\x07") else text)
     return "".join(texts)
+
+
+def _split(start: int, end: int, deleted: list[Span], rows: list[Span]) -> Iterator[tuple[int, int, bool]]:
+    """Yield (start, end, whether a row ends there) of what is not deleted in a piece."""
+    edges = sorted({start, end, *_list_edges(start, end, deleted), *_list_edges(start, end, rows)})
+    for first, last in pairwise(edges):
+        if not _covers(deleted, first):
+            yield first, last, _covers(rows, first) and not _covers(rows, last)
+
+
+def _list_edges(start: int, end: int, spans: list[Span]) -> Iterator[int]:
+    """Yield the borders of spans that lie within a piece."""
+    for index in range(max(0, bisect_right(spans, (start, 0)) - 1), len(spans)):
+        if spans[index][0] >= end:
+            break
+        yield from (edge for edge in spans[index] if start < edge < end)
+
+
+def _covers(spans: list[Span], place: int) -> bool:
+    """Return whether a byte lies in one of the spans, which are in order."""
+    index = bisect_right(spans, (place, 1 << 40)) - 1
+    return index >= 0 and spans[index][0] <= place < spans[index][1]
+
+
+def _list_marked(word: bytes, table: bytes, pointer: int, width: int, wanted: int) -> list[Span]:
+    """Return where in the file there are characters or paragraphs with a property, as far as its pages can be read."""
+    spans: list[Span] = []
+    try:
+        offset, length = struct.unpack_from("<II", word, pointer)
+        count = (length - 4) // 8
+        for page in dict.fromkeys(struct.unpack_from(f"<{max(0, count)}I", table, offset + 4 * (count + 1))):
+            base = (page & 0x3FFFFF) * _PAGE
+            runs = word[base + _PAGE - 1]
+            borders = struct.unpack_from(f"<{runs + 1}I", word, base)
+            for index, span in enumerate(pairwise(borders)):
+                place = word[base + 4 * (runs + 1) + width * index]
+                if place and _holds(_read_properties(word, base + 2 * place, width), wanted):
+                    spans.append(span)
+    except (struct.error, IndexError):
+        pass  # the text is there all the same
+    return sorted(span for span in spans if span[0] < span[1])
+
+
+def _read_properties(word: bytes, place: int, width: int) -> bytes:
+    """Return the properties of a run of characters, or of a paragraph behind the number of its style."""
+    if width == 1:
+        return word[place + 1 : place + 1 + word[place]]
+    if word[place]:
+        return word[place + 3 : place + 2 * word[place]]
+    return word[place + 4 : place + 2 + 2 * word[place + 1]]
+
+
+def _holds(properties: bytes, wanted: int) -> bool:
+    """Return whether a property is set."""
+    place = 0
+    while place + 3 <= len(properties):
+        name = struct.unpack_from("<H", properties, place)[0]
+        if name == wanted:
+            return properties[place + 2] == 1
+        length = _OPERANDS[name >> 13] or 1 + properties[place + 2]
+        if name == 0xD608:  # a table's columns: the only length of two bytes
+            length = 1 + int(struct.unpack_from("<H", properties + b"\0", place + 2)[0])
+        place += 2 + length
+    return False
 
 
 def read_ppt(source: Source) -> Document:
