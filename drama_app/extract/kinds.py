@@ -52,7 +52,7 @@ KINDS: tuple[Kind, ...] = (
     Kind("doc", (".doc", ".dot"), "legacy:read_doc"),
     Kind("ppt", (".ppt", ".pps", ".pot"), "legacy:read_ppt"),
     Kind("xls", (".xls", ".xlt"), "sheets:read_xls"),
-    Kind("msg", (".msg",), "mail:read_msg"),
+    Kind("msg", (".msg",), "outlook:read_msg"),
     Kind("rtf", (".rtf",), "rtf:read_rtf", signatures.starts_rtf),
     Kind("mbox", (".mbox", ".mbx"), "mail:read_mbox", signatures.starts_mbox),
     Kind("eml", (".eml", ".emlx", ".mht", ".mhtml"), "mail:read_eml", signatures.starts_mail),

@@ -1,23 +1,20 @@
-"""Reads mail: single messages (.eml, .emlx), mailboxes (mbox), Outlook messages (.msg).
+"""Reads mail: single messages (.eml, .emlx) and mailboxes (mbox); `outlook` reads those of Outlook.
 
-Owns which parts of a message are its body and which are attachments. Attachments are read by their own kind;
-pictures that belong to an HTML body are left out. Trusts no declared charset.
+Owns what a letter is, and which parts of a message are its body and which are attachments. Attachments are read by
+their own kind; pictures that belong to an HTML body are left out. Trusts no declared charset.
 """
 
-import datetime
 import email
 import email.errors
 import email.header
 import email.policy
 import mimetypes
 import re
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from email.message import Message
-from functools import partial
 from itertools import chain, pairwise
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import BinaryIO
 
 from drama_app.errors import ExtractionError
 from drama_app.extract.builder import TextBuilder
@@ -27,16 +24,11 @@ from drama_app.extract.signatures import starts_html, starts_mbox, strip_encodin
 from drama_app.extract.source import Source
 from drama_app.records import Document
 
-if TYPE_CHECKING:
-    from oxmsg import Message as OutlookMessage
-
 MAX_MESSAGES = 10_000
 MAX_MESSAGE_BYTES = 100_000_000
 MAX_NOTES = 20
 
-_SENDER = "0C1A001E"
-"""The name alone; what the library reads has the address as well."""
-_HEADERS = ("From", "To", "Cc", "Date")
+HEADERS = ("From", "To", "Cc", "Date")
 _STUB_FACTOR = 3
 """Plain text beside an HTML version this many times as long only says that there is one, or begins it."""
 _PIECE = 8
@@ -67,7 +59,7 @@ def read_eml(source: Source) -> Document:
         raise ExtractionError(f"larger than {MAX_MESSAGE_BYTES // 1_000_000} MB")
     letter = _parse(_unwrap_emlx(source.read()))
     builder = TextBuilder()
-    return builder.build("eml", letter.subject, notes=_shorten(add_letter(builder, source, letter)))
+    return builder.build("eml", letter.subject, notes=shorten(add_letter(builder, source, letter)))
 
 
 def _unwrap_emlx(data: bytes) -> bytes:
@@ -96,26 +88,7 @@ def read_mbox(source: Source) -> Document:
                 broken += 1
     if broken:
         notes.append(f"{broken:,} of its messages cannot be read whole")
-    return builder.build("mbox", notes=_shorten(notes))
-
-
-def read_msg(source: Source) -> Document:
-    """Return a message that Outlook saved."""
-    import struct
-
-    import olefile
-    from oxmsg import Message as OutlookMessage
-
-    try:
-        with source.open() as stream:
-            message = OutlookMessage.load(stream)
-            stream.seek(0)
-            with olefile.OleFileIO(stream) as container:
-                letter = _convert_outlook(message, container)
-    except (OSError, ValueError, KeyError, struct.error, IndexError, AssertionError, AttributeError) as error:
-        raise ExtractionError("damaged, or not really an Outlook message") from error
-    builder = TextBuilder()
-    return builder.build("msg", letter.subject, notes=_shorten(add_letter(builder, source, letter)))
+    return builder.build("mbox", notes=shorten(notes))
 
 
 def add_letter(builder: TextBuilder, source: Source, letter: Letter) -> list[str]:
@@ -133,9 +106,9 @@ def add_letter(builder: TextBuilder, source: Source, letter: Letter) -> list[str
 def _parse(raw: bytes) -> Letter:
     """Return a message from its bytes; headers that break the rules are taken as they are."""
     message = email.message_from_bytes(raw, policy=email.policy.compat32)
-    letter = Letter(subject=_decode_header(message.get("Subject")))
-    for name in _HEADERS:
-        values = [_decode_header(value) for value in message.get_all(name, [])]
+    letter = Letter(subject=decode_header(message.get("Subject")))
+    for name in HEADERS:
+        values = [decode_header(value) for value in message.get_all(name, [])]
         if any(values):
             letter.headers.append((name, ", ".join(value for value in values if value)))
     _add_part(letter, message)
@@ -152,7 +125,7 @@ def _add_part(letter: Letter, part: "Message[str, str]") -> None:
     elif kind == "message/rfc822":
         inner = part.get_payload()
         if isinstance(inner, list) and inner and isinstance(inner[0], Message):
-            name = _decode_header(inner[0].get("Subject")) or "message"
+            name = decode_header(inner[0].get("Subject")) or "message"
             letter.attachments.append((f"{name.replace('/', '-')}.eml", inner[0].as_bytes()))
     elif kind.startswith("multipart/") and not part.is_multipart():
         _add_undivided(letter, part)
@@ -174,10 +147,10 @@ def _add_alternatives(letter: Letter, part: "Message[str, str]") -> None:
             letter.attachments += version.attachments
             letter.notes += version.notes
             versions.append(version.body)
-    letter.body += _choose_version(versions)
+    letter.body += choose_version(versions)
 
 
-def _choose_version(versions: list[list[tuple[str, str]]]) -> list[tuple[str, str]]:
+def choose_version(versions: list[list[tuple[str, str]]]) -> list[tuple[str, str]]:
     """Return the plain one of several versions of a text; with or instead of it one that says what it does not."""
     best: list[tuple[str, str]] = []
     shown = ""
@@ -216,18 +189,18 @@ def _add_undivided(letter: Letter, part: "Message[str, str]") -> None:
     """Add the content of a multipart whose parts cannot be told apart, since it names no boundary or a wrong one."""
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
-    text = _decode(data, part.get_content_charset() or "")
+    text = decode_part(data, part.get_content_charset() or "")
     letter.body.append(("html" if starts_html(strip_encoding(data)) else "plain", text))
 
 
 def _add_leaf(letter: Letter, part: "Message[str, str]", kind: str) -> None:
     """Add a part that holds no other."""
-    name = _decode_header(part.get_filename())
+    name = decode_header(part.get_filename())
     attached = part.get_content_disposition() == "attachment" or bool(name)
     payload = part.get_payload(decode=True)
     data = payload if isinstance(payload, bytes) else b""
     if kind in ("text/plain", "text/html") and not attached:
-        text = _decode(data, part.get_content_charset() or "")
+        text = decode_part(data, part.get_content_charset() or "")
         if kind == "text/plain" and part.get_param("format") == "flowed":
             text = _FLOWED.sub(" ", text.replace("\r\n", "\n"))
         letter.body.append((kind.removeprefix("text/"), text))
@@ -250,7 +223,7 @@ def _read_html(text: str) -> str:
     return body.build("html").text
 
 
-def _decode(data: bytes, charset: str) -> str:
+def decode_part(data: bytes, charset: str) -> str:
     """Return the text of a part; a declared charset is a hint, since senders get it wrong."""
     from drama_app.extract.encoding import decode
 
@@ -260,7 +233,7 @@ def _decode(data: bytes, charset: str) -> str:
         return ""
 
 
-def _decode_header(value: object) -> str:
+def decode_header(value: object) -> str:
     """Return a header's text, encoded words decoded, raw bytes guessed."""
     if value is None:
         return ""
@@ -272,10 +245,10 @@ def _decode_header(value: object) -> str:
     for piece, charset in decoded:
         if isinstance(piece, bytes):
             charset = "" if charset in (None, "unknown-8bit") else str(charset)
-            pieces.append(piece.decode("ascii") if piece.isascii() and not charset else _decode(piece, charset))
+            pieces.append(piece.decode("ascii") if piece.isascii() and not charset else decode_part(piece, charset))
         else:
             raw = piece.encode("utf-8", "surrogateescape")
-            pieces.append(piece if raw.isascii() else _decode(raw, ""))
+            pieces.append(piece if raw.isascii() else decode_part(raw, ""))
     return clean_line("".join(pieces))
 
 
@@ -298,58 +271,6 @@ def _split_mailbox(stream: BinaryIO) -> Iterator[bytes]:
         yield b"".join(lines)
 
 
-def _convert_outlook(message: "OutlookMessage", container: Any) -> Letter:
-    """Return an Outlook message as a letter; `container` is the OLE2 file that it was loaded from."""
-    headers = {name.title(): _decode_header(value) for name, value in message.message_headers.items()}
-    sent = message.sent_date
-    charset = message.properties.body_encoding.replace("windows-", "cp")
-    raw = partial(_read_raw, container, charset)
-    fallbacks = {
-        "From": _decode_header(_read_property(lambda: message.sender, raw, _SENDER)),
-        "To": _read_property(lambda: _join_recipients(message), raw, "0E04001E"),
-        "Date": sent.strftime("%Y-%m-%d %H:%M") if isinstance(sent, datetime.datetime) else "",
-    }
-    letter = Letter(subject=clean_line(_read_property(lambda: message.subject, raw, "0037001E")))
-    for name in _HEADERS:
-        value = headers.get(name) or clean_line(fallbacks.get(name, ""))
-        if value:
-            letter.headers.append((name, value))
-    plain = _read_property(lambda: message.body, raw, "1000001E")
-    html = _read_property(lambda: message.html_body, raw, "10130102")
-    letter.body = _choose_version([[("plain", plain)], [("html", html)]])
-    for number, attachment in enumerate(message.attachments, start=1):
-        name = f"attachment {number}"
-        with suppress(LookupError, UnicodeDecodeError):
-            name = clean_line(attachment.file_name or "") or name
-        if attachment.file_bytes:
-            letter.attachments.append((name, attachment.file_bytes))
-        else:
-            letter.notes.append(f"{name}: Outlook items inside messages are not searched")
-    return letter
-
-
-def _read_raw(container: Any, charset: str, number: str) -> str:
-    """Return a property of the message itself by number and type, decoded from its bytes."""
-    name = f"__substg1.0_{number}"
-    return _decode(container.openstream(name).read(), charset) if container.exists(name) else ""
-
-
-def _join_recipients(message: "OutlookMessage") -> str:
-    """Return names and addresses of all recipients."""
-    people = ((person.name or "", person.email_address or "") for person in message.recipients)
-    return ", ".join(f"{name} <{address}>" if address else name for name, address in people)
-
-
-def _read_property(read: Callable[[], str | None], raw: Callable[[str], str], number: str) -> str:
-    """Return a text of an Outlook message; where it names a code page Python lacks, the bytes decide."""
-    try:
-        text = read() or ""
-    except (LookupError, UnicodeDecodeError):
-        return raw(number)
-    # Without a code page of its own, an 8-bit text was read as Western European, whatever the body is in.
-    return text if text.isascii() or number == _SENDER else raw(number) or text
-
-
-def _shorten(notes: list[str]) -> list[str]:
+def shorten(notes: list[str]) -> list[str]:
     """Return the first notes and how many more there are."""
     return notes if len(notes) <= MAX_NOTES else [*notes[:MAX_NOTES], f"and {len(notes) - MAX_NOTES:,} more notes"]

@@ -1,0 +1,94 @@
+"""Reads messages that Outlook saved (.msg).
+
+Owns where in one subject, people and body stand and in which code page; what a letter is belongs to `mail`.
+"""
+
+import datetime
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from drama_app.errors import ExtractionError
+from drama_app.extract.builder import TextBuilder
+from drama_app.extract.clean import clean_line
+from drama_app.extract.mail import HEADERS, Letter, add_letter, choose_version, decode_header, decode_part, shorten
+from drama_app.extract.source import Source
+from drama_app.records import Document
+
+if TYPE_CHECKING:
+    from oxmsg import Message as OutlookMessage
+
+_SENDER = "0C1A001E"
+"""The name alone; what the library reads has the address as well."""
+
+
+def read_msg(source: Source) -> Document:
+    """Return a message that Outlook saved."""
+    import struct
+
+    import olefile
+    from oxmsg import Message as OutlookMessage
+
+    try:
+        with source.open() as stream:
+            message = OutlookMessage.load(stream)
+            stream.seek(0)
+            with olefile.OleFileIO(stream) as container:
+                letter = _convert_outlook(message, container)
+    except (OSError, ValueError, KeyError, struct.error, IndexError, AssertionError, AttributeError) as error:
+        raise ExtractionError("damaged, or not really an Outlook message") from error
+    builder = TextBuilder()
+    return builder.build("msg", letter.subject, notes=shorten(add_letter(builder, source, letter)))
+
+
+def _convert_outlook(message: "OutlookMessage", container: Any) -> Letter:
+    """Return an Outlook message as a letter; `container` is the OLE2 file that it was loaded from."""
+    headers = {name.title(): decode_header(value) for name, value in message.message_headers.items()}
+    sent = message.sent_date
+    charset = message.properties.body_encoding.replace("windows-", "cp")
+    raw = partial(_read_raw, container, charset)
+    fallbacks = {
+        "From": decode_header(_read_property(lambda: message.sender, raw, _SENDER)),
+        "To": _read_property(lambda: _join_recipients(message), raw, "0E04001E"),
+        "Date": sent.strftime("%Y-%m-%d %H:%M") if isinstance(sent, datetime.datetime) else "",
+    }
+    letter = Letter(subject=clean_line(_read_property(lambda: message.subject, raw, "0037001E")))
+    for name in HEADERS:
+        value = headers.get(name) or clean_line(fallbacks.get(name, ""))
+        if value:
+            letter.headers.append((name, value))
+    plain = _read_property(lambda: message.body, raw, "1000001E")
+    html = _read_property(lambda: message.html_body, raw, "10130102")
+    letter.body = choose_version([[("plain", plain)], [("html", html)]])
+    for number, attachment in enumerate(message.attachments, start=1):
+        name = f"attachment {number}"
+        with suppress(LookupError, UnicodeDecodeError):
+            name = clean_line(attachment.file_name or "") or name
+        if attachment.file_bytes:
+            letter.attachments.append((name, attachment.file_bytes))
+        else:
+            letter.notes.append(f"{name}: Outlook items inside messages are not searched")
+    return letter
+
+
+def _read_raw(container: Any, charset: str, number: str) -> str:
+    """Return a property of the message itself by number and type, decoded from its bytes."""
+    name = f"__substg1.0_{number}"
+    return decode_part(container.openstream(name).read(), charset) if container.exists(name) else ""
+
+
+def _join_recipients(message: "OutlookMessage") -> str:
+    """Return names and addresses of all recipients."""
+    people = ((person.name or "", person.email_address or "") for person in message.recipients)
+    return ", ".join(f"{name} <{address}>" if address else name for name, address in people)
+
+
+def _read_property(read: Callable[[], str | None], raw: Callable[[str], str], number: str) -> str:
+    """Return a text of an Outlook message; where it names a code page Python lacks, the bytes decide."""
+    try:
+        text = read() or ""
+    except (LookupError, UnicodeDecodeError):
+        return raw(number)
+    # Without a code page of its own, an 8-bit text was read as Western European, whatever the body is in.
+    return text if text.isascii() or number == _SENDER else raw(number) or text
