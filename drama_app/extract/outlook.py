@@ -6,13 +6,16 @@ Owns where in one subject, people and body stand and in which code page; what a 
 import datetime
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from drama_app.errors import ExtractionError
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
+from drama_app.extract.compressed_rtf import unpack_rtf
 from drama_app.extract.mail import HEADERS, Letter, add_letter, choose_version, decode_header, decode_part, shorten
+from drama_app.extract.rtf import MAX_BYTES, read_rtf
 from drama_app.extract.source import Source
 from drama_app.records import Document
 
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
 
 _SENDER = "0C1A001E"
 """The name alone; what the library reads has the address as well."""
+_RICH_BODY = "__substg1.0_10090102"
 
 
 def read_msg(source: Source) -> Document:
@@ -36,6 +40,8 @@ def read_msg(source: Source) -> Document:
             stream.seek(0)
             with olefile.OleFileIO(stream) as container:
                 letter = _convert_outlook(message, container)
+                if not any(text.strip() for _, text in letter.body):
+                    _add_rich_body(letter, container, source)
     except (OSError, ValueError, KeyError, struct.error, IndexError, AssertionError, AttributeError) as error:
         raise ExtractionError("damaged, or not really an Outlook message") from error
     builder = TextBuilder()
@@ -70,6 +76,17 @@ def _convert_outlook(message: "OutlookMessage", container: Any) -> Letter:
         else:
             letter.notes.append(f"{name}: Outlook items inside messages are not searched")
     return letter
+
+
+def _add_rich_body(letter: Letter, container: Any, source: Source) -> None:
+    """Add the body of a message that Outlook keeps as compressed RTF alone, as Exchange does."""
+    if not container.exists(_RICH_BODY):
+        return
+    try:
+        data = unpack_rtf(container.openstream(_RICH_BODY).read(), limit=MAX_BYTES)
+        letter.body = [("plain", read_rtf(replace(source, name="body.rtf", data=data)).text)]
+    except (ExtractionError, ValueError):
+        letter.notes.append("the body, which is RTF, cannot be read")
 
 
 def _read_raw(container: Any, charset: str, number: str) -> str:
