@@ -20,6 +20,10 @@ _DELIMITERS = ",;\t|"
 _SNIFFED_ROWS = 50
 _MAX_ROW = 4_000
 """Characters of one row in cells that are no prose; wider rows are matrices."""
+_PREAMBLE_ROWS = 30
+"""Rows before the names of the columns; the exports of banks put up to a dozen there, of account, owner and period."""
+_SEPARATOR = re.compile(r"sep=(.?)$", re.IGNORECASE)
+"""What a first line says to Excel alone."""
 _LABEL = 40
 """Longer cells are prose if letters make up a third of them (a script's vowel signs are none)."""
 _MAX_ROW_LINES = 1_000
@@ -45,7 +49,10 @@ def read_csv(source: Source) -> Document:
 
 
 def _sniff_delimiter(lines: list[str]) -> str:
-    """Return the delimiter that splits the most lines into the same number of columns, more than one."""
+    """Return the stated delimiter, or that which splits the most lines into the same number of columns above one."""
+    stated = _SEPARATOR.match(lines[0]) if lines else None
+    if stated and stated[1]:
+        return stated[1]
     best, best_rating = ",", (0.0, 0)
     for delimiter in _DELIMITERS:
         widths = [len(row) for row, _ in islice(_read_rows(lines, delimiter), _SNIFFED_ROWS)]
@@ -85,13 +92,14 @@ def _read_row(raw: list[str], at: int, delimiter: str) -> tuple[list[str] | None
 def _format_rows(raw: list[str], delimiter: str) -> tuple[list[str], int]:
     """Return as many lines as the file has, empty ones where a row spans several, and how many rows are cut."""
     header: list[str] | None = None
+    width = _find_usual_width(raw, delimiter)
     lines: list[str] = []
     cut = 0
     for row, span in _read_rows(raw, delimiter):
         cells = [" ".join(cell.split()) for cell in row]
         kept = _bound_cells(header or [], cells)
         cut += kept != cells
-        if header is None and any(cells):
+        if header is None and any(cells) and (len(lines) >= _PREAMBLE_ROWS or not _is_preamble(cells, width)):
             header = cells if _is_header(cells) else []
             separator = delimiter.replace("\t", ",")
             line = ", ".join(filter(None, kept)) if header else separator.join(kept).rstrip(separator)
@@ -99,6 +107,19 @@ def _format_rows(raw: list[str], delimiter: str) -> tuple[list[str], int]:
             line = _format_row(header or [], kept)
         lines += [line, *[""] * (span - 1)]
     return lines, cut
+
+
+def _find_usual_width(raw: list[str], delimiter: str) -> int:
+    """Return the cells of a usual row; empty ones at its end do not count."""
+    rows = (row for row, _ in islice(_read_rows(raw, delimiter), _SNIFFED_ROWS))
+    widths = [max((index for index, cell in enumerate(row, start=1) if cell.strip()), default=0) for row in rows]
+    # Weighed by width: in a short file the rows before the table are as many as those of the table.
+    return max(set(widths), key=lambda width: (width * widths.count(width), width), default=0)
+
+
+def _is_preamble(cells: list[str], width: int) -> bool:
+    """True for a first row that is no row of the table: narrower than the usual one, or filled up with empty cells."""
+    return len(cells) < width or 2 * sum(map(bool, cells)) <= len(cells) or _SEPARATOR.match(cells[0]) is not None
 
 
 def _bound_cells(header: list[str], cells: list[str]) -> list[str]:

@@ -277,6 +277,35 @@ def test_tsv_and_tables_without_header() -> None:
     assert read("a.csv", "1,2\n3,4\n").text.split("\n")[1] == "3; 4"
 
 
+@pytest.mark.parametrize(
+    "preamble",
+    [
+        "Kontonummer:;DE12 3456\nZeitraum:;01.01.2024\n\n",
+        "Kontonummer:;DE12 3456;;\nZeitraum:;01.01.2024;;\n;;;\n",
+        "sep=;\n",
+        "Sehr geehrte Kundin\n",
+    ],
+)
+def test_rows_before_the_names_of_the_columns_name_nothing(preamble: str) -> None:
+    """What a bank or Excel puts before a table stays as it is, and the table's own names are found below it."""
+    table = "Buchung;Betrag;Text\n01.01.2024;1,00;Brot\n02.01.2024;2,00;\n"
+    lines = read("a.csv", preamble + table).text.split("\n")
+    assert lines[:-4] == [line.rstrip(";").replace(":;", ":; ") for line in preamble.split("\n")[:-1]]
+    assert lines[-4:] == [
+        "Buchung, Betrag, Text",
+        "Buchung: 01.01.2024; Betrag: 1,00; Text: Brot",
+        "Buchung: 02.01.2024; Betrag: 2,00",
+        "",
+    ]
+
+
+def test_column_names_need_not_be_whole() -> None:
+    """A column without a name costs the others nothing, nor do rows that end early or with one delimiter more."""
+    assert read("a.csv", "Name;City;\nAda;London;x\nLi;Rome;y\n").text.split("\n")[1] == "Name: Ada; City: London; x"
+    assert read("a.csv", "Name;City\nAda;London;\nLi;Rome;\n").text.split("\n")[2] == "Name: Li; City: Rome"
+    assert read("a.csv", "Name;City;Note\nAda;London\nLi;Rome\n").text.split("\n")[2] == "Name: Li; City: Rome"
+
+
 def test_a_very_wide_row_is_bounded() -> None:
     """A matrix of ten thousand columns does not become one endless line, and the row says that it is cut."""
     document = read("a.csv", ",".join(["word"] * 10_000) + "\n")
