@@ -159,7 +159,10 @@ def _detect_text_kind(source: Source, head: bytes) -> str:
     if claimed and claimed not in _BINARY_KINDS and claimed not in ("text", "rtf"):
         return claimed
     for kind in KINDS:
-        if kind.starts is not None and kind.starts(plain):
+        if kind.starts is None or not kind.starts(plain):
+            continue
+        # A memo in a text file may begin like a mail, and read as one would lose its other fields.
+        if (kind.name, claimed) != ("eml", "text") or signatures.names_transport(plain):
             return kind.name
     return "text"
 

@@ -11,6 +11,10 @@ _MAIL_FIELDS = re.compile(
     rb"|content-type|x-[a-z-]+|dkim-signature|authentication-results|arc-[a-z-]+|references|in-reply-to):[ \t]",
     re.IGNORECASE,
 )
+_TRANSPORT_FIELDS = re.compile(
+    rb"(?:received|return-path|message-id|mime-version|content-type|content-transfer-encoding|dkim-signature):[ \t]",
+    re.IGNORECASE,
+)
 _MAIL_LINE = re.compile(rb"[!-9;-~]{1,60}:")
 _MBOX_LINE = re.compile(rb"From +\S+ .{0,60}\d\d:\d\d.{0,60}\r?\n(?:>From |[!-9;-~]+:[ \t\r\n])")
 _HTML = re.compile(
@@ -160,12 +164,22 @@ def starts_mbox(plain: bytes) -> bool:
 
 def starts_mail(plain: bytes) -> bool:
     """True for a mail: a run of header lines of which three are those of mail."""
-    lines = plain[:16_384].replace(b"\r\n", b"\n").split(b"\n\n", 1)[0].split(b"\n")
+    lines = _list_mail_lines(plain)
     if not _MAIL_LINE.match(plain):
         return False
     if not all(line[:1] in (b" ", b"\t") or _MAIL_LINE.match(line) for line in lines[:40] if line):
         return False
     return sum(1 for line in lines if _MAIL_FIELDS.match(line)) >= 3
+
+
+def names_transport(plain: bytes) -> bool:
+    """True for a head of a mail with fields that no person writes; a memo has From, To, Date and Subject as well."""
+    return any(_TRANSPORT_FIELDS.match(line) for line in _list_mail_lines(plain))
+
+
+def _list_mail_lines(plain: bytes) -> list[bytes]:
+    """Return the lines before the first blank one."""
+    return plain[:16_384].replace(b"\r\n", b"\n").split(b"\n\n", 1)[0].split(b"\n")
 
 
 def starts_html(plain: bytes) -> bool:

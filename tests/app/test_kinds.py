@@ -63,6 +63,8 @@ def look_at(name: str, data: bytes) -> str:
         ("template.php", b"<!DOCTYPE html><?php ?>", "code"),
         ("letter", MAIL, "eml"),
         ("saved.html", MAIL, "eml"),
+        ("memo.txt", MAIL.replace(b"\r\n\r\n", b"\r\nProject: Herring\r\n\r\n"), "text"),
+        ("mail.txt", b"Message-ID: <1@example.org>\r\n" + MAIL, "eml"),
         ("inbox", b"From a@example.org Mon Jan  1 10:00:00 2024\n" + MAIL, "mbox"),
         ("notes.txt", b"From: the beginning\nit was clear\nthat: this\nis no mail\n", "text"),
         ("run", b"#!/usr/bin/env python3\nprint(1)\n", "code"),
