@@ -10,6 +10,7 @@ from drama_app.errors import ExtractionError
 from drama_app.extract.archive import open_archive
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
+from drama_app.extract.drawings import list_diagram_texts, list_paragraphs, read_description
 from drama_app.extract.elements import find_all, find_child, get_attribute, get_name, join_text
 from drama_app.extract.ooxml import Package
 from drama_app.extract.source import Source
@@ -54,7 +55,7 @@ def _list_slides(package: Package, main: str) -> list[str]:
 def _read_slide(package: Package, part: str, root: "_Element", builder: TextBuilder) -> str:
     """Add one slide and return its title."""
     shapes = list(_list_shapes(root))
-    titles = [clean_line(" ".join(_list_paragraphs(shape))) for shape in shapes if _get_role(shape) in _TITLES]
+    titles = [clean_line(" ".join(list_paragraphs(shape))) for shape in shapes if _get_role(shape) in _TITLES]
     title = next((text for text in titles if text), "")
     builder.heading(1, title)
     for shape in shapes:
@@ -62,7 +63,7 @@ def _read_slide(package: Package, part: str, root: "_Element", builder: TextBuil
             _read_shape(shape, builder)
     for kind in ("diagramData", "chart"):
         for diagram in package.read_related(part, kind):
-            builder.paragraph("\n".join(_list_diagram_texts(diagram)))
+            builder.paragraph("\n".join(list_diagram_texts(diagram)))
     for notes in package.read_related(part, "notesSlide"):
         for shape in _list_shapes(notes):
             if _get_role(shape) not in _REPEATED:
@@ -73,11 +74,11 @@ def _read_slide(package: Package, part: str, root: "_Element", builder: TextBuil
 
 
 def _list_shapes(element: "_Element") -> "list[_Element]":
-    """Return the shapes and tables of a slide, those in groups included, in drawing order."""
+    """Return the shapes, tables and pictures of a slide, those in groups included, in drawing order."""
     found = []
     for child in element:
         name = get_name(child)
-        if name in ("sp", "graphicFrame"):
+        if name in ("sp", "graphicFrame", "pic"):
             found.append(child)
         elif name in _WRAPPERS:
             found.extend(_list_shapes(child))
@@ -91,33 +92,15 @@ def _get_role(shape: "_Element") -> str:
 
 
 def _read_shape(shape: "_Element", builder: TextBuilder) -> None:
-    """Add a text shape as a block of lines, a table as lines of cells."""
+    """Add a text shape as a block of lines, a table as lines of cells, a picture as its description."""
     rows = ["\t".join(_list_cells(row)).rstrip() for row in find_all(shape, "tr")]
-    builder.paragraph("\n".join(rows or _list_paragraphs(shape)))
+    builder.paragraph("\n".join(rows or list_paragraphs(shape)))
+    builder.paragraph(read_description(next(find_all(shape, "cNvPr"), None)))
 
 
 def _list_cells(row: "_Element") -> list[str]:
     """Return the texts of a table row."""
-    return [clean_line(" ".join(_list_paragraphs(cell))) for cell in find_all(row, "tc")]
-
-
-def _list_paragraphs(shape: "_Element") -> list[str]:
-    """Return the filled paragraphs below an element."""
-    texts = ["".join(map(_get_run, find_all(paragraph, "t", "br"))) for paragraph in find_all(shape, "p")]
-    return [text.strip() for text in texts if text.strip()]
-
-
-def _get_run(run: "_Element") -> str:
-    """Return the text of a run, a break as a newline."""
-    return "\n" if get_name(run) == "br" else join_text(run)
-
-
-def _list_diagram_texts(root: "_Element") -> list[str]:
-    """Return the texts of SmartArt and the titles, series and categories of a chart, each once."""
-    texts = _list_paragraphs(root)
-    for cache in find_all(root, "strCache"):
-        texts.extend(clean_line(join_text(value)) for value in find_all(cache, "v"))
-    return list(dict.fromkeys(text for text in texts if text))
+    return [clean_line(" ".join(list_paragraphs(cell))) for cell in find_all(row, "tc")]
 
 
 def _get_relation_id(element: "_Element") -> str:

@@ -1,7 +1,8 @@
 """Reads Word documents (.docx and its templates and macro variants) from their XML.
 
-Owns the reading order of body, tables, text boxes, notes, comments, headers and footers. Walks the XML itself,
-because python-docx leaves out text boxes, notes, content controls and tracked insertions, and refuses templates.
+Owns the reading order of body, tables, text boxes, diagrams, notes, comments, headers and footers. Walks the XML
+itself, because python-docx leaves out text boxes, notes, content controls and tracked insertions, and refuses
+templates.
 Refuses layout: there are no pages in the file.
 """
 
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from drama_app.extract.archive import open_archive
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
+from drama_app.extract.drawings import list_diagram_texts, read_description
 from drama_app.extract.elements import find_all, find_child, get_attribute, get_name, join_text
 from drama_app.extract.ooxml import Package
 from drama_app.extract.source import Source
@@ -40,6 +42,8 @@ _CHARACTERS = {
     "lastRenderedPageBreak": "",
 }  # fmt: skip
 _REFERENCES = ("footnoteReference", "endnoteReference", "commentReference")
+_DIAGRAMS = {"diagramData": "relIds", "chart": "chart"}
+"""Type of a part -> the element that refers to it."""
 
 
 def read_docx(source: Source) -> Document:
@@ -48,7 +52,7 @@ def read_docx(source: Source) -> Document:
         package = Package(archive)
         main = package.find_main("word/document.xml")
         root = package.read(main)
-        reader = _Reader(_read_levels(package, main), _read_notes(package, main))
+        reader = _Reader(_read_levels(package, main), _read_notes(package, main) | _read_diagrams(package, main))
         reader.read_blocks(root)
         reader.read_margins(package.read_related(main, "header") + package.read_related(main, "footer"))
         embedded = package.count_embedded()
@@ -104,6 +108,16 @@ def _read_notes(package: Package, main: str) -> dict[tuple[str, str], str]:
     return found
 
 
+def _read_diagrams(package: Package, main: str) -> dict[tuple[str, str], str]:
+    """Return (kind of reference, id) -> text of SmartArt and charts."""
+    found = {}
+    for identifier, (kind, part) in package.list_relations(main).items():
+        root = package.read(part) if kind in _DIAGRAMS else None
+        if root is not None:
+            found[_DIAGRAMS[kind], identifier] = "\n".join(list_diagram_texts(root))
+    return found
+
+
 class _Reader:
     """Walks a body and adds its blocks to a builder."""
 
@@ -151,13 +165,20 @@ class _Reader:
         self._read_attached(paragraph)
 
     def _read_attached(self, element: "_Element") -> None:
-        """Add the text boxes and notes inside an element that has been read."""
-        for found in find_all(element, "txbxContent", *_REFERENCES):
+        """Add the text boxes, pictures, diagrams and notes inside an element that has been read."""
+        for found in find_all(element, "txbxContent", "docPr", *_DIAGRAMS.values(), *_REFERENCES):
             name = get_name(found)
-            if name != "txbxContent":
+            if name in _REFERENCES:
                 self.builder.paragraph(self._notes.pop((name, get_attribute(found, "id")), ""))
-            elif _nearest_box(found, element) is None:
+            elif _nearest_box(found, element) is not None:
+                continue
+            elif name == "txbxContent":
                 self.read_blocks(found)
+            elif name == "docPr":
+                self.builder.paragraph(read_description(found))
+            else:
+                identifier = get_attribute(found, "dm") or get_attribute(found, "id")
+                self.builder.paragraph(self._notes.pop((name, identifier), ""))
 
     def _find_level(self, paragraph: "_Element") -> int | None:
         """Return a paragraph's heading level, None for body text."""

@@ -1,3 +1,4 @@
+import base64
 import io
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from drama_app.extract.archive import open_archive
 from drama_app.extract.source import Source
 from drama_app.records import Document
 
+GIF = base64.b64decode("R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==")
 ODF = (
     'xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0" '
     'xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0" '
@@ -119,6 +121,20 @@ def test_word_reads_what_is_hidden_in_the_markup(tmp_path: Path) -> None:
     assert document.text == "kept inserted\n\na footnote\n\nAna: a remark\n\ncontrolled\n\nboxed"
 
 
+def test_word_reads_diagrams_and_descriptions_of_pictures(tmp_path: Path) -> None:
+    """SmartArt, charts and descriptions of pictures stand where they are drawn; a file's name describes nothing."""
+    body = (
+        f"<w:p>{run('before')}<w:r><w:drawing><w:docPr descr='The fish market in 1902'/></w:drawing></w:r></w:p>"
+        "<w:p><w:r><w:drawing><w:docPr descr='My scan 12 of 30.png'/></w:drawing></w:r></w:p>"
+        "<w:p><w:r><w:drawing><w:docPr/><w:relIds w:dm='rdiagramData'/></w:drawing></w:r></w:p>"
+        f"<w:p><w:r><w:drawing><w:chart w:id='rchart'/></w:drawing></w:r></w:p><w:p>{run('after')}</w:p>"
+    )
+    data = f"<w:p>{run('boss')}</w:p><w:p>{run('clerk')}</w:p>"
+    chart = f"<w:p>{run('Catch')}</w:p><w:strCache><w:v>May</w:v></w:strCache>"
+    document = extract(make_docx(tmp_path / "a.docx", body, diagramData=data, chart=chart))
+    assert document.text == "before\n\nThe fish market in 1902\n\nboss\nclerk\n\nCatch\nMay\n\nafter"
+
+
 def test_slides_are_pages_with_titles_tables_and_notes(tmp_path: Path) -> None:
     """A slide is a page under its title; grouped shapes, tables and notes belong to it."""
     made = pptx.Presentation()
@@ -130,12 +146,15 @@ def test_slides_are_pages_with_titles_tables_and_notes(tmp_path: Path) -> None:
         slide.notes_slide.notes_text_frame.text = f"say {title}"
     table = slide.shapes.add_table(1, 2, 0, 0, 9, 9).table
     table.cell(0, 0).text, table.cell(0, 1).text = "left", "right"
+    picture = slide.shapes.add_picture(io.BytesIO(GIF), 0, 0)
+    picture._element.nvPicPr.cNvPr.set("descr", "1902年のニシン市場")
     made.save(str(tmp_path / "a.pptx"))
     document = extract(tmp_path / "a.pptx")
     check_offsets(document)
     assert [document.text[start:].split("\n")[0] for start in document.pages] == ["First", "Second"]
     second = document.text[document.pages[1] :]
     assert "in a group of Second" in second and "left\tright" in second and "say Second" in second
+    assert "1902年のニシン市場" in second
     assert document.title == "First"
 
 
