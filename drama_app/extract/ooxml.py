@@ -34,6 +34,10 @@ class Package:
         name = self._names.get(part.lower())
         return None if name is None else self._archive.read_xml(name)
 
+    def read_bytes(self, part: str) -> bytes:
+        """Return the bytes of a part that need not be XML."""
+        return self._archive.read(self._names.get(part.lower(), part))
+
     def list_relations(self, part: str) -> dict[str, tuple[str, str]]:
         """Return relationship id -> (last word of its type, part name) of what a part refers to in the package."""
         folder, name = posixpath.split(part)

@@ -7,13 +7,16 @@ Refuses layout: there are no pages in the file.
 """
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from drama_app.errors import ExtractionError
 from drama_app.extract.archive import open_archive
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
 from drama_app.extract.drawings import list_diagram_texts, read_description
 from drama_app.extract.elements import find_all, find_child, get_attribute, get_name, join_text
+from drama_app.extract.nested import add_document
 from drama_app.extract.ooxml import Package
 from drama_app.extract.source import Source
 from drama_app.extract.titles import choose_title
@@ -52,12 +55,13 @@ def read_docx(source: Source) -> Document:
         package = Package(archive)
         main = package.find_main("word/document.xml")
         root = package.read(main)
-        reader = _Reader(_read_levels(package, main), _read_notes(package, main) | _read_diagrams(package, main))
+        notes = _read_notes(package, main) | _read_diagrams(package, main)
+        reader = _Reader(_read_levels(package, main), notes, _Chunks(source, package, main))
         reader.read_blocks(root)
         reader.read_margins(package.read_related(main, "header") + package.read_related(main, "footer"))
         embedded = package.count_embedded()
-        notes = [f"embedded files are not searched: {embedded}"] if embedded else []
-        return reader.builder.build("docx", choose_title(reader.title, package.read_title()), notes=notes)
+        remarks = [*reader.chunks.notes, *([f"embedded files are not searched: {embedded}"] if embedded else [])]
+        return reader.builder.build("docx", choose_title(reader.title, package.read_title()), notes=remarks)
 
 
 def _read_levels(package: Package, main: str) -> dict[str, int]:
@@ -118,12 +122,38 @@ def _read_diagrams(package: Package, main: str) -> dict[tuple[str, str], str]:
     return found
 
 
+class _Chunks:
+    """Whole documents that stand for a part of the body, as programs leave them that turn HTML into Word."""
+
+    def __init__(self, source: Source, package: Package, main: str) -> None:
+        self.notes: list[str] = []
+        self._source = source
+        self._package = package
+        relations = package.list_relations(main)
+        self._parts = {identifier: part for identifier, (kind, part) in relations.items() if kind == "aFChunk"}
+
+    def add(self, builder: TextBuilder, identifier: str) -> None:
+        """Add the text of one, once, with its headings; what cannot be read becomes a note."""
+        from drama_app.extract import extract_source
+
+        part = self._parts.pop(identifier, "")
+        if not part:
+            return
+        try:
+            data, depth = self._package.read_bytes(part), self._source.depth + 1
+            chunk = replace(self._source, name=part.rpartition("/")[2], data=data, depth=depth)
+            add_document(builder, extract_source(chunk), level=0)
+        except ExtractionError as error:
+            self.notes.append(f"text that it takes from {part}: {error}")
+
+
 class _Reader:
     """Walks a body and adds its blocks to a builder."""
 
-    def __init__(self, levels: dict[str, int], notes: dict[tuple[str, str], str]) -> None:
+    def __init__(self, levels: dict[str, int], notes: dict[tuple[str, str], str], chunks: _Chunks) -> None:
         self.builder = TextBuilder()
         self.title = ""
+        self.chunks = chunks
         self._levels = levels
         self._notes = notes
 
@@ -137,6 +167,8 @@ class _Reader:
                 self._read_paragraph(child)
             elif name == "tbl":
                 self._read_table(child)
+            elif name == "altChunk":
+                self.chunks.add(self.builder, get_attribute(child, "id"))
             elif name not in _SKIPPED:
                 self.read_blocks(child)
 
@@ -166,7 +198,7 @@ class _Reader:
 
     def _read_attached(self, element: "_Element") -> None:
         """Add the text boxes, pictures, diagrams and notes inside an element that has been read."""
-        for found in find_all(element, "txbxContent", "docPr", *_DIAGRAMS.values(), *_REFERENCES):
+        for found in find_all(element, "txbxContent", "altChunk", "docPr", *_DIAGRAMS.values(), *_REFERENCES):
             name = get_name(found)
             if name in _REFERENCES:
                 self.builder.paragraph(self._notes.pop((name, get_attribute(found, "id")), ""))
@@ -174,6 +206,8 @@ class _Reader:
                 continue
             elif name == "txbxContent":
                 self.read_blocks(found)
+            elif name == "altChunk":
+                self.chunks.add(self.builder, get_attribute(found, "id"))
             elif name == "docPr":
                 self.builder.paragraph(read_description(found))
             else:

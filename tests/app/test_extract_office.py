@@ -8,6 +8,10 @@ import openpyxl
 import pptx
 import pytest
 import xlsxwriter
+from docx.opc.packuri import PackURI
+from docx.opc.part import Part
+from docx.oxml import OxmlElement
+from docx.oxml.ns import qn
 
 from drama_app.errors import ExtractionError
 from drama_app.extract import extract
@@ -133,6 +137,29 @@ def test_word_reads_diagrams_and_descriptions_of_pictures(tmp_path: Path) -> Non
     chart = f"<w:p>{run('Catch')}</w:p><w:strCache><w:v>May</w:v></w:strCache>"
     document = extract(make_docx(tmp_path / "a.docx", body, diagramData=data, chart=chart))
     assert document.text == "before\n\nThe fish market in 1902\n\nboss\nclerk\n\nCatch\nMay\n\nafter"
+
+
+def test_word_reads_the_documents_that_stand_for_its_body(tmp_path: Path) -> None:
+    """What a program turned into Word by putting it in whole is read where it stands; what cannot be is noted."""
+    made = docx.Document()
+    made.add_paragraph("before")
+    cell = made.add_table(1, 2).cell(0, 0)
+    relation = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/aFChunk"
+    kinds = (
+        ("/word/a.html", b"<h1>Bees</h1><p>Hives in May"),
+        ("/word/b.txt", b"in a cell"),
+        ("/word/c.pdf", bytes(range(256)) * 8),
+    )
+    for parent, (name, data) in zip((made.element.body, cell._tc, made.element.body), kinds, strict=True):
+        part = Part(PackURI(name), "text/plain", data, made.part.package)
+        chunk = OxmlElement("w:altChunk")
+        chunk.set(qn("r:id"), made.part.relate_to(part, relation))
+        parent.insert(1, chunk)
+    made.save(str(tmp_path / "a.docx"))
+    document = extract(tmp_path / "a.docx")
+    assert document.text.split("\n\n") == ["before", "Bees", "Hives in May", "in a cell"]
+    assert [(heading.level, heading.title) for heading in document.headings] == [(1, "Bees")]
+    assert document.notes == ("text that it takes from word/c.pdf: not a PDF: the file does not start as one",)
 
 
 def test_slides_are_pages_with_titles_tables_and_notes(tmp_path: Path) -> None:
