@@ -32,6 +32,8 @@ _NUMBER = re.compile(r"[-+]?[\d.,:/ %€$£-]*\d[\d.,:/ %€$£eE-]*$")
 _ENCODED = re.compile(r"(?:data:[\w/+.-]+;base64,)?[A-Za-z0-9+/=_-]{300,}\s*$")
 _PROSE = 200
 """A string this long is a paragraph; shorter ones are lines of a record."""
+_OBJECT = re.compile(r"<(?:\w[\w.]*(?: object\b| at 0x|: )|Figure\b)")
+"""How Python shows what it has no text for: a figure, a widget, its axes."""
 _MAX_OUTPUT = 2_000
 """Characters of one notebook output: the first screens of a log, not all of it."""
 
@@ -260,10 +262,14 @@ def _add_markdown(builder: TextBuilder, text: str) -> str:
 
 
 def _read_output(output: dict[str, Any]) -> str:
-    """Return the plain text of one output."""
+    """Return the text of one output: what was printed, a result as written for readers, or what went wrong."""
+    if "ename" in output:  # its traceback repeats the cell
+        return f"{output['ename']}: {_join(output.get('evalue'))}"
     bundle = output.get("data", output)
-    text = _join(output.get("text", "")) or _join(bundle.get("text/plain", "") if isinstance(bundle, dict) else "")
-    return "" if _ENCODED.match(text) or text.startswith("<") else text
+    bundle = bundle if isinstance(bundle, dict) else {}
+    text = _join(bundle.get("text/markdown")) or _join(output.get("text")) or _join(bundle.get("text/plain"))
+    is_printed = output.get("output_type") == "stream"
+    return "" if _ENCODED.match(text) or (not is_printed and _OBJECT.match(text)) else text
 
 
 def _join(lines: Any) -> str:

@@ -382,6 +382,27 @@ def test_notebook_without_images() -> None:
     assert document.text == "Growth\n\nOf *beans*.\n\nplot(beans)\n\n3 beans"
 
 
+def test_notebook_outputs_say_what_was_shown() -> None:
+    """Errors, Markdown and printed markup are read; how Python names an object without text is not."""
+    outputs: list[dict[str, object]] = [
+        {"output_type": "error", "ename": "ZeroDivisionError", "evalue": "division by zero", "traceback": ["..."]},
+        {
+            "data": {
+                "text/markdown": ["The **harvest** was rich"],
+                "text/plain": ["<IPython.core.display.Markdown object>"],
+            }
+        },
+        {"output_type": "stream", "name": "stdout", "text": ["<b>Totals</b> of the orchard\n"]},
+        {"data": {"text/plain": ["<Axes: xlabel='year'>"]}},
+        {"data": {"text/plain": ["<matplotlib.image.AxesImage at 0x7f>"]}},
+        {"data": {"text/plain": "<8 bushels"}},
+    ]
+    cells = [{"cell_type": "code", "source": "1/0", "outputs": outputs}]
+    document = read("a.ipynb", json.dumps({"cells": cells, "nbformat": 4}))
+    shown = ["ZeroDivisionError: division by zero", "The **harvest** was rich", "<b>Totals</b> of the orchard"]
+    assert document.text.split("\n\n") == ["1/0", *shown, "<8 bushels"]
+
+
 def test_subtitles_read_as_text() -> None:
     """Cues join to sentences; numbers, times, tags and repeated lines are gone."""
     document = read(
