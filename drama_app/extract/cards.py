@@ -14,7 +14,6 @@ from drama_app.extract.source import Source
 from drama_app.records import Document
 
 _FOLD = re.compile(r"\r?\n[ \t]")
-_SOFT_BREAK = re.compile(r"=\r?\n")
 _PROPERTY = re.compile(r"((?:[\w-]+\.)?[\w-]+)((?:;(?:[^:;\"]|\"[^\"]*\")*)*):(.*)", re.DOTALL)
 _ESCAPE = re.compile(r"\\([nN,;:\\])")
 _STAMP = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:T(\d\d):?(\d\d)(?::?\d\d)?(Z)?)?$")
@@ -99,9 +98,7 @@ def read_vcf(source: Source) -> Document:
 
 def _parse(text: str) -> Iterator[_Property]:
     """Yield the properties of unfolded lines, values decoded."""
-    if "QUOTED-PRINTABLE" in text[:5_000_000].upper():
-        text = _SOFT_BREAK.sub("", text)
-    for line in _FOLD.sub("", text).replace("\r", "").split("\n"):
+    for line in _FOLD.sub("", _join_soft_breaks(text)).replace("\r", "").split("\n"):
         match = _PROPERTY.match(line)
         if match is None:
             continue
@@ -109,6 +106,18 @@ def _parse(text: str) -> Iterator[_Property]:
         if "QUOTED-PRINTABLE" in parameters.upper():
             value = _decode_quoted(value, parameters)
         yield _Property(name.rpartition(".")[2].upper(), parameters, value)
+
+
+def _join_soft_breaks(text: str) -> str:
+    """Return the text with quoted-printable values on one line; elsewhere a line may end with "=" of its own."""
+    pieces: list[str] = []
+    is_open = False
+    for line in text.splitlines(keepends=True):
+        is_open = is_open or "QUOTED-PRINTABLE" in line.partition(":")[0].upper()
+        plain = line.rstrip("\r\n")
+        is_open = is_open and plain.endswith("=")
+        pieces.append(plain[:-1] if is_open else line)
+    return "".join(pieces)
 
 
 def _decode_quoted(value: str, parameters: str) -> str:

@@ -459,6 +459,18 @@ def test_address_cards() -> None:
     assert "AAAA" not in document.text
 
 
+def test_only_quoted_values_of_a_card_go_on_after_an_equals_sign() -> None:
+    """A link or a photo that ends with "=" swallows no field behind it, though the card's name is quoted."""
+    document = read(
+        "a.vcf",
+        "BEGIN:VCARD\r\nVERSION:2.1\r\nFN;ENCODING=QUOTED-PRINTABLE:J=C3=BC=\r\nrgen=\r\n Klein\r\n"
+        "URL:https://example.org/?id=\r\nTEL;CELL:123\r\nPHOTO;ENCODING=BASE64:AAAA==\r\nEMAIL:j@example.org\r\n"
+        "END:VCARD\r\n",
+    )
+    lines = ["Link: https://example.org/?id=", "Phone: 123", "Mail: j@example.org"]
+    assert document.text == "\n\n".join(["Jürgen Klein", "\n".join(lines)])
+
+
 @pytest.mark.parametrize(
     ("name", "text", "expected"),
     [
