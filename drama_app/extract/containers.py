@@ -76,6 +76,8 @@ def _name_by_members(container: zipfile.ZipFile, names: set[str], source: Source
         if mime.startswith(prefix):
             return kind
     if "[Content_Types].xml" in names or "_rels/.rels" in names:
+        if "xl/workbook.bin" in names:
+            raise ExtractionError("binary Excel workbook (.xlsb): save as .xlsx")
         for folder, kind in _OFFICE_PARTS:
             if any(name.startswith(folder) for name in names):
                 return kind

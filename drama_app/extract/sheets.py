@@ -4,13 +4,15 @@ Owns what of a workbook is text: every sheet, hidden ones too, with the values t
 text boxes. Calculates nothing.
 """
 
+import re
 import warnings
+import zipfile
 from collections.abc import Iterator, Sequence
-from io import StringIO
+from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
 from drama_app.errors import ExtractionError
-from drama_app.extract.archive import open_archive
+from drama_app.extract.archive import SafeZip, open_archive
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
 from drama_app.extract.elements import find_all, get_attribute, join_text
@@ -23,6 +25,8 @@ from drama_app.records import Document
 if TYPE_CHECKING:
     from lxml.etree import _Element
 
+_STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
+
 
 def read_xlsx(source: Source) -> Document:
     """Return the text of a workbook: a sheet is a page under its name, a row a line."""
@@ -32,9 +36,10 @@ def read_xlsx(source: Source) -> Document:
         package = Package(archive)
         remarks = _read_remarks(package)
         title = choose_title(package.read_title())
+        strict = _loosen(archive) if _is_strict(package) else None
     builder = TextBuilder()
     writer = TableWriter(builder)
-    with source.open() as stream, warnings.catch_warnings():
+    with strict or source.open() as stream, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions that hold no text
         workbook = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
         for sheet in workbook.worksheets:
@@ -46,6 +51,25 @@ def read_xlsx(source: Source) -> Document:
             builder.paragraph("\n".join(remarks.get(sheet.title, [])))
         workbook.close()
     return _build(builder, writer, "xlsx", title)
+
+
+def _is_strict(package: Package) -> bool:
+    """Return whether a workbook is saved as "Strict Open XML", which openpyxl takes for empty."""
+    root = package.read(package.find_main("xl/workbook.xml"))
+    return root is not None and str(root.tag).startswith("{http://purl.oclc.org/")
+
+
+def _loosen(archive: SafeZip) -> BytesIO:
+    """Return a strict workbook under the names of the usual edition, which differ in nothing else that holds text."""
+    loose = BytesIO()
+    with zipfile.ZipFile(loose, "w", zipfile.ZIP_DEFLATED) as container:
+        for name in archive.names():
+            if name.endswith((".xml", ".rels")):
+                container.writestr(
+                    name, _STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/\2", archive.read(name))
+                )
+    loose.seek(0)
+    return loose
 
 
 def read_xls(source: Source) -> Document:

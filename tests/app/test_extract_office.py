@@ -1,5 +1,6 @@
 import base64
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -202,6 +203,22 @@ def test_sheets_name_their_columns_in_each_row(tmp_path: Path) -> None:
     assert "Customer: Nguyễn; Day: 2023-03-15; Total: 5" in document.text
     assert "pays late" in document.text and "under cover" in document.text
     assert [h.title for h in document.headings] == ["Orders", "Secret"] and len(document.pages) == 2
+
+
+def test_a_strict_workbook_is_read(tmp_path: Path) -> None:
+    """What Excel saves as "Strict Open XML" reads like the same workbook in the usual edition."""
+    with xlsxwriter.Workbook(str(tmp_path / "a.xlsx")) as workbook:
+        sheet = workbook.add_worksheet("Hives")
+        for number, row in enumerate([("hive", "kilos"), ("one", 12), ("two", 7.5)]):
+            sheet.write_row(number, 0, row)
+    edition = re.compile(rb"http://schemas\.openxmlformats\.org/(spreadsheetml|officeDocument)/2006/(\w+)")
+    with zipfile.ZipFile(tmp_path / "a.xlsx") as loose:
+        members = {
+            name: edition.sub(rb"http://purl.oclc.org/ooxml/\1/\2", loose.read(name)) for name in loose.namelist()
+        }
+    make_zip(tmp_path / "b.xlsx", {**members})
+    assert extract(tmp_path / "b.xlsx") == extract(tmp_path / "a.xlsx")
+    assert "hive: two; kilos: 7.5" in extract(tmp_path / "b.xlsx").text
 
 
 def test_a_form_is_not_taken_for_a_table(tmp_path: Path) -> None:

@@ -101,6 +101,7 @@ def test_content_and_name_decide_together(name: str, data: bytes, kind: str) -> 
         ("backup.zip", make_zip("a.txt"), "archive", True),
         ("a.docx", make_zip("a.txt"), "not a Word document", False),
         ("a.docx", DOCX[:60], "damaged Word document", False),
+        ("a.xlsb", make_zip("[Content_Types].xml", "xl/workbook.bin"), "save as .xlsx", False),
         ("a.pdf", bytes(range(256)) * 8, "not a PDF: the file does not start as one", False),
         ("a.txt", bytes(range(256)) * 8, "binary data, not text", False),
         ("a.bin", bytes(range(256)) * 8, "binary file: no text inside", True),
