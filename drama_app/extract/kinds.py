@@ -156,6 +156,10 @@ def _detect_text_kind(source: Source, head: bytes) -> str:
     plain = signatures.strip_encoding(head)
     if claimed in ("html", "xml") and signatures.starts_mail(plain):
         return "eml"
+    if claimed in ("xls", "xlsx", "xml") and signatures.starts_spreadsheetml(plain):
+        return "xls"
+    if claimed in ("xls", "xlsx", "doc", "docx") and signatures.starts_html_part(plain):
+        return "html"
     if claimed and claimed not in _BINARY_KINDS and claimed not in ("text", "rtf"):
         return claimed
     for kind in KINDS:

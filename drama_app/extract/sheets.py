@@ -17,7 +17,9 @@ from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
 from drama_app.extract.elements import find_all, get_attribute, join_text
 from drama_app.extract.ooxml import Package
+from drama_app.extract.signatures import starts_spreadsheetml, strip_encoding
 from drama_app.extract.source import Source
+from drama_app.extract.spreadsheetml import read_spreadsheetml
 from drama_app.extract.tables import TableWriter
 from drama_app.extract.titles import choose_title
 from drama_app.records import Document
@@ -73,8 +75,11 @@ def _loosen(archive: SafeZip) -> BytesIO:
 
 
 def read_xls(source: Source) -> Document:
-    """Return the text of a workbook of Excel 97 to 2003 or older."""
+    """Return the text of a workbook of Excel 97 to 2003 or older, or of one in the XML of Excel 2003."""
     import xlrd
+
+    if starts_spreadsheetml(strip_encoding(source.head(4096))):
+        return read_spreadsheetml(source)
 
     if source.size() > 100_000_000:
         raise ExtractionError("too large for a legacy Excel workbook: save as .xlsx")

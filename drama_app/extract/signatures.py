@@ -21,6 +21,10 @@ _HTML = re.compile(
     rb"(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,4000}?-->\s*)*<(?:!doctype\s+html|html|head|body)[\s>]",
     re.IGNORECASE | re.DOTALL,
 )
+_HTML_PART = re.compile(
+    rb"(?:<!--.{0,4000}?-->\s*)?<(?:table|style|meta|title|link|div|center|font|h[1-6]|p|b)[\s>]",
+    re.IGNORECASE | re.DOTALL,
+)
 _XML = re.compile(rb"(?:<\?xml\s|<!DOCTYPE\s|<(?:rss|feed|svg|gpx|kml|plist)[\s>])")
 _SRT = re.compile(rb"\d{1,5}[ \t]*\r?\n\d{1,3}:\d\d:\d\d[,.]\d{1,3}[ \t]*-->")
 _LATEX = re.compile(rb"(?:%[^\r\n]*\r?\n|\s)*\\(?:documentclass|documentstyle|begin\{document\})")
@@ -185,6 +189,16 @@ def _list_mail_lines(plain: bytes) -> list[bytes]:
 def starts_html(plain: bytes) -> bool:
     """True for HTML and XHTML."""
     return _HTML.match(plain) is not None
+
+
+def starts_html_part(plain: bytes) -> bool:
+    """True for what programs save as a workbook or a letter and what is a piece of HTML: a table, a style."""
+    return _HTML_PART.match(plain) is not None
+
+
+def starts_spreadsheetml(plain: bytes) -> bool:
+    """True for a workbook in the XML of Excel 2003."""
+    return starts_xml(plain) and b"urn:schemas-microsoft-com:office:spreadsheet" in plain[:4096]
 
 
 def starts_xml(plain: bytes) -> bool:

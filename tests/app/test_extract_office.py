@@ -221,6 +221,31 @@ def test_a_strict_workbook_is_read(tmp_path: Path) -> None:
     assert "hive: two; kilos: 7.5" in extract(tmp_path / "b.xlsx").text
 
 
+def test_a_workbook_in_the_xml_of_excel_2003_is_read_like_others(tmp_path: Path) -> None:
+    """Sheets are pages, rows name their columns, left out cells shift nothing, and a broken file is read as XML."""
+    rows = [("hive", "kilos", "since"), ("one", 12, ""), ("two", 7.5, "2024-03-01T00:00:00.000")]
+    body = ""
+    for row in rows:
+        kinds = ["String" if isinstance(cell, str) else "Number" for cell in row]
+        cells = [f'<Cell><Data ss:Type="{kind}">{cell}</Data></Cell>' for kind, cell in zip(kinds, row, strict=True)]
+        body += f"<Row>{''.join(cells)}</Row>".replace('String">2024', 'DateTime">2024')
+    body += (
+        '<Row><Cell ss:Index="3"><Data ss:Type="Error">#N/A</Data><Comment><Data>a remark</Data></Comment></Cell></Row>'
+    )
+    body += '<Row><Cell/><Cell ss:Index="3"><Data ss:Type="String">May</Data></Cell></Row>'
+    name = "urn:schemas-microsoft-com:office:spreadsheet"
+    text = f'<?xml version="1.0"?><?mso-application progid="Excel.Sheet"?>\n<Workbook xmlns="{name}" xmlns:ss="{name}">'
+    text += f'<Worksheet ss:Name="Hives"><Table>{body}</Table></Worksheet></Workbook>'
+    (tmp_path / "a.xls").write_text(text)
+    (tmp_path / "a.xml").write_text(text)
+    document = extract(tmp_path / "a.xls")
+    assert document == extract(tmp_path / "a.xml") and document.kind == "xls" and len(document.pages) == 1
+    lines = ["hive | kilos | since", "hive: one; kilos: 12", "hive: two; kilos: 7.5; since: 2024-03-01"]
+    assert document.text == "\n\n".join(["Hives", "\n".join([*lines, "May"]), "a remark"])
+    (tmp_path / "a.xls").write_text(text.replace("May", "May & June"))
+    assert "May" in extract(tmp_path / "a.xls").text
+
+
 def test_a_form_is_not_taken_for_a_table(tmp_path: Path) -> None:
     """Two columns of words are names and values, and keep standing side by side."""
     made = openpyxl.Workbook()
