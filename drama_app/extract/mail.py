@@ -4,6 +4,7 @@ Owns what a letter is, and which parts of a message are its body and which are a
 their own kind; pictures that belong to an HTML body are left out. Trusts no declared charset.
 """
 
+import codecs
 import email
 import email.errors
 import email.header
@@ -57,7 +58,8 @@ def read_eml(source: Source) -> Document:
     """Return one message: its subject, who wrote to whom and when, its body, its attachments."""
     if source.size() > MAX_MESSAGE_BYTES:
         raise ExtractionError(f"larger than {MAX_MESSAGE_BYTES // 1_000_000} MB")
-    letter = _parse(_unwrap_emlx(source.read()))
+    # A blank line before the headers, as careless programmes leave it, would end them before they begin.
+    letter = _parse(_unwrap_emlx(source.read()).removeprefix(codecs.BOM_UTF8).lstrip())
     builder = TextBuilder()
     return builder.build("eml", letter.subject, notes=shorten(add_letter(builder, source, letter)))
 

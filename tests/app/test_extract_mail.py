@@ -42,6 +42,15 @@ def test_a_letter_of_apple_mail_is_read(tmp_path: Path) -> None:
         assert extract(tmp_path / "1.emlx") == extract(tmp_path / "a.eml")
 
 
+def test_what_stands_before_the_headers_does_not_end_them(tmp_path: Path) -> None:
+    """A blank line or a byte order mark at the start costs neither the subject nor the body in base64."""
+    raw = make_mail(body="Grüße").as_bytes()
+    (tmp_path / "a.eml").write_bytes(raw)
+    for head in (b"\r\n", b"\n\n", b"\xef\xbb\xbf"):
+        (tmp_path / "b.eml").write_bytes(head + raw)
+        assert extract(tmp_path / "b.eml") == extract(tmp_path / "a.eml")
+
+
 def test_html_is_read_where_there_is_nothing_else(tmp_path: Path) -> None:
     """A mail of HTML only gives its text without markup."""
     message = make_mail()
