@@ -30,6 +30,7 @@ MAX_MESSAGE_BYTES = 100_000_000
 MAX_NOTES = 20
 
 HEADERS = ("From", "To", "Cc", "Date")
+_TNEF = ("application/ms-tnef", "application/vnd.ms-tnef")
 _STUB_FACTOR = 3
 """Plain text beside an HTML version this many times as long only says that there is one, or begins it."""
 _PIECE = 8
@@ -120,8 +121,13 @@ def _parse(raw: bytes) -> Letter:
 def _add_part(letter: Letter, part: "Message[str, str]") -> None:
     """Sort a part and those in it into body and attachments."""
     kind = part.get_content_type()
-    if kind == "multipart/encrypted" or (kind == "application/pkcs7-mime" and "signed" not in str(part.get_params())):
+    if kind == "multipart/encrypted":
         letter.notes.append("the message is encrypted")
+    elif kind.removeprefix("application/").removeprefix("x-") == "pkcs7-mime":
+        is_signed = "signed" in str(part.get_params())
+        letter.notes.append(
+            "text inside an S/MIME signature is not searched" if is_signed else "the message is encrypted"
+        )
     elif kind == "multipart/alternative" and part.is_multipart():
         _add_alternatives(letter, part)
     elif kind == "message/rfc822":
@@ -208,6 +214,8 @@ def _add_leaf(letter: Letter, part: "Message[str, str]", kind: str) -> None:
         letter.body.append((kind.removeprefix("text/"), text))
     elif kind.startswith("image/") and part.get("Content-ID") is not None:
         return
+    elif kind in _TNEF or name.lower() == "winmail.dat":
+        letter.notes.append("what Outlook put into winmail.dat is not searched")
     elif data and not kind.startswith(("message/delivery", "application/pgp-sig", "application/pkcs7-sig")):
         suffix = "" if "." in name else mimetypes.guess_extension(kind) or ""
         letter.attachments.append((f"{name or 'part'}{suffix}", data))

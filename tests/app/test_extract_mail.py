@@ -190,6 +190,23 @@ def test_encrypted_messages_say_so(tmp_path: Path) -> None:
     assert document.text == "hush" and document.notes == ("the message is encrypted",)
 
 
+@pytest.mark.parametrize(
+    ("kind", "note"),
+    [
+        ("application/pkcs7-mime; smime-type=signed-data; name=smime.p7m", "an S/MIME signature is not searched"),
+        ("application/x-pkcs7-mime; smime-type=signed-data", "an S/MIME signature is not searched"),
+        ("application/x-pkcs7-mime; smime-type=enveloped-data; name=smime.p7m", "the message is encrypted"),
+        ("application/ms-tnef; name=winmail.dat", "winmail.dat is not searched"),
+        ("application/octet-stream; name=WINMAIL.DAT", "winmail.dat is not searched"),
+    ],
+)
+def test_what_hides_the_text_of_a_message_is_named(tmp_path: Path, kind: str, note: str) -> None:
+    """Signatures around the text and Outlook's own packing become a note, not a heading without text."""
+    (tmp_path / "a.eml").write_bytes(f"Subject: hush\nMIME-Version: 1.0\nContent-Type: {kind}\n\nMIAGCSqGSIb3".encode())
+    document = extract(tmp_path / "a.eml")
+    assert document.text == "hush" and len(document.notes) == 1 and document.notes[0].endswith(note)
+
+
 def test_a_parsed_letter_is_laid_out_whatever_its_format(tmp_path: Path) -> None:
     """What Outlook messages are turned into gives the same layout as other mail."""
     letter = mail.Letter(
