@@ -4,6 +4,7 @@ Owns the order of these steps and what every kind has in common. Limits of time 
 process around it; formats belong to the handlers.
 """
 
+import errno
 import stat
 from collections.abc import Callable
 from dataclasses import replace
@@ -98,4 +99,6 @@ def _describe_os_error(error: OSError) -> str:
         return "cannot be read: permission denied"
     if isinstance(error, FileNotFoundError):
         return "cannot be read: it is no longer there"
+    if error.errno == errno.EINVAL:  # a library went where a damaged file sent it, before its start
+        return "damaged: it refers to places outside of itself"
     return f"cannot be read: {clean_line(error.strerror or str(error))}"

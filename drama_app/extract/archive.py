@@ -4,6 +4,7 @@ Owns the limits on unpacking. Refuses members that point outside and
 documents that unpack out of proportion; writes nothing to disk.
 """
 
+import errno
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -69,7 +70,8 @@ class SafeZip:
         try:
             with self._container.open(member) as stream:
                 return self._read_counted(stream)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, OSError) as error:
+            reraise_disk_error(error)
             raise ExtractionError(f"damaged: its part {name} cannot be unpacked") from error
 
     def read_xml(self, name: str) -> "_Element":
@@ -123,10 +125,17 @@ def open_archive(source: Source, *, limit: int = MAX_UNPACKED) -> Iterator[SafeZ
     with source.open() as stream:
         try:
             container = zipfile.ZipFile(stream)
-        except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, ValueError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, ValueError, NotImplementedError, OSError) as error:
+            reraise_disk_error(error)
             raise ExtractionError("damaged: its zip container is cut off or broken") from error
         with container:
             yield SafeZip(container, limit=limit, packed=source.size())
+
+
+def reraise_disk_error(error: Exception) -> None:
+    """Raise an error of the disk again; a damaged directory sends zipfile before the start of a file that is well."""
+    if isinstance(error, OSError) and error.errno != errno.EINVAL:
+        raise error
 
 
 def _is_media(member: zipfile.ZipInfo) -> bool:

@@ -7,6 +7,7 @@ import zipfile
 from typing import BinaryIO
 
 from drama_app.errors import ExtractionError
+from drama_app.extract.archive import reraise_disk_error
 from drama_app.extract.source import Source
 
 _OFFICE_PARTS = (("word/", "docx"), ("ppt/", "pptx"), ("xl/", "xlsx"))
@@ -57,7 +58,8 @@ def detect_zip(source: Source, *, expected: str) -> str:
         with source.open() as stream, zipfile.ZipFile(stream) as container:
             names = container.namelist()
             kind = _name_by_members(container, set(names), source)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, EOFError, ValueError, OSError) as error:
+        reraise_disk_error(error)
         if expected:
             reason = f"damaged {expected}: its zip container is cut off or broken"
             raise ExtractionError(reason) from error

@@ -399,6 +399,19 @@ def test_members_that_point_outside_are_refused(tmp_path: Path, name: str) -> No
         extract(path)
 
 
+@pytest.mark.parametrize("suffix", ["docx", "xlsx", "odt"])
+def test_a_directory_that_points_before_the_file_is_damage(tmp_path: Path, suffix: str) -> None:
+    """A false offset is the document's fault, and the reason does not blame the disk."""
+    members: dict[str, str | bytes] = {"[Content_Types].xml": "<Types/>", "word/a.xml": "<a/>"}
+    members |= {"xl/a.xml": "<a/>"} if suffix == "xlsx" else {}
+    path = make_zip(tmp_path / f"a.{suffix}", {"mimetype": "application/vnd.oasis"} if suffix == "odt" else members)
+    data = bytearray(path.read_bytes())
+    data[-6:-2] = (int.from_bytes(data[-6:-2], "little") + 5_000).to_bytes(4, "little")
+    path.write_bytes(data)
+    with pytest.raises(ExtractionError, match=r"^damaged"):
+        extract(path)
+
+
 def test_entities_are_never_expanded(tmp_path: Path) -> None:
     """A part that declares entities is refused, so that none can expand or read a file."""
     body = '<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/passwd">]><a>&x;</a>'
