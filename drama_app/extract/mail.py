@@ -31,6 +31,7 @@ MAX_NOTES = 20
 
 HEADERS = ("From", "To", "Cc", "Date")
 _TNEF = ("application/ms-tnef", "application/vnd.ms-tnef")
+_DRESSING = re.compile(r"text/css|(?:text|application)/(?:x-)?(?:java|ecma)script|image/|font/|application/(?:x-)?font")
 _STUB_FACTOR = 3
 """Plain text beside an HTML version this many times as long only says that there is one, or begins it."""
 _PIECE = 8
@@ -139,10 +140,15 @@ def _add_part(letter: Letter, part: "Message[str, str]") -> None:
         _add_undivided(letter, part)
     elif part.is_multipart():
         for inner_part in part.get_payload():
-            if isinstance(inner_part, Message):
+            if isinstance(inner_part, Message) and not (kind == "multipart/related" and _is_dressing(inner_part)):
                 _add_part(letter, inner_part)
     else:
         _add_leaf(letter, part, kind)
+
+
+def _is_dressing(part: "Message[str, str]") -> bool:
+    """True for what a page in HTML is only dressed with, as browsers save it: styles, scripts, nameless pictures."""
+    return _DRESSING.match(part.get_content_type()) is not None and not part.get_filename()
 
 
 def _add_alternatives(letter: Letter, part: "Message[str, str]") -> None:

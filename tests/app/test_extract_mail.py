@@ -143,6 +143,20 @@ def test_attachments_are_read_by_their_own_kind(tmp_path: Path) -> None:
         assert document.text[heading.start :].startswith(heading.title)
 
 
+def test_a_saved_page_is_its_text_without_its_dress(tmp_path: Path) -> None:
+    """Styles, scripts and nameless pictures of an .mhtml are left out; a file that is named stays an attachment."""
+    parts = [
+        f"{HTML}<p>Hives in May</p>",
+        "Content-Type: text/css\nContent-Location: cid:css-1\n\nbody {color: red}",
+        "Content-Type: application/javascript\n\nalert(1)",
+        "Content-Type: image/png\nContent-Location: https://example.org/a.png\n\nx",
+        'Content-Type: text/plain; name="plan.txt"\n\nPlant beans',
+    ]
+    (tmp_path / "a.mhtml").write_bytes(make_multipart("related", *parts))
+    document = extract(tmp_path / "a.mhtml")
+    assert document.text.split("\n\n")[2:] == ["Hives in May", "Attachment: plan.txt", "Plant beans"]
+
+
 def test_mails_in_mails_are_followed_three_deep(tmp_path: Path) -> None:
     """A forwarded mail is text; the fourth level of nesting is refused with a note."""
     message = make_mail("level 0", "words 0")
