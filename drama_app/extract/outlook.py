@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from oxmsg import Message as OutlookMessage
 
 _SENDER = "0C1A001E"
-"""The name alone; what the library reads has the address as well."""
+_CODE_PAGE = 0x3FFD
+"""Of names and subject; few messages say it, and it need not be that of the body."""
+_RECIPIENT = "__recip_version1.0_#"
 _RICH_BODY = "__substg1.0_10090102"
 
 
@@ -54,18 +56,20 @@ def _convert_outlook(message: "OutlookMessage", container: Any) -> Letter:
     sent = message.sent_date
     charset = message.properties.body_encoding.replace("windows-", "cp")
     raw = partial(_read_raw, container, charset)
+    named = message.properties.int_prop_value(_CODE_PAGE)
+    raw_name = partial(_read_raw, container, f"cp{named}") if named else raw
     fallbacks = {
-        "From": decode_header(_read_property(lambda: message.sender, raw, _SENDER)),
-        "To": _read_property(lambda: _join_recipients(message), raw, "0E04001E"),
+        "From": decode_header(_read_sender(message, raw_name)),
+        "To": _join_recipients(message, container, raw_name),
         "Date": sent.strftime("%Y-%m-%d %H:%M") if isinstance(sent, datetime.datetime) else "",
     }
-    letter = Letter(subject=clean_line(_read_property(lambda: message.subject, raw, "0037001E")))
+    letter = Letter(subject=clean_line(_read_property(lambda: message.subject, raw_name, "0037001E")))
     for name in HEADERS:
         value = headers.get(name) or clean_line(fallbacks.get(name, ""))
         if value:
             letter.headers.append((name, value))
     plain = _read_property(lambda: message.body, raw, "1000001E")
-    html = _read_property(lambda: message.html_body, raw, "10130102")
+    html = _read_property(lambda: message.html_body, raw, "10130102", "1013001E")
     letter.body = choose_version([[("plain", plain)], [("html", html)]])
     for number, attachment in enumerate(message.attachments, start=1):
         name = f"attachment {number}"
@@ -89,23 +93,43 @@ def _add_rich_body(letter: Letter, container: Any, source: Source) -> None:
         letter.notes.append("the body, which is RTF, cannot be read")
 
 
-def _read_raw(container: Any, charset: str, number: str) -> str:
-    """Return a property of the message itself by number and type, decoded from its bytes."""
-    name = f"__substg1.0_{number}"
-    return decode_part(container.openstream(name).read(), charset) if container.exists(name) else ""
+def _read_raw(container: Any, charset: str, number: str, *, folder: str = "") -> str:
+    """Return a property of the message, or of a recipient's folder, by number and type, decoded from its bytes."""
+    name = f"{folder}/__substg1.0_{number}" if folder else f"__substg1.0_{number}"
+    # Some writers end a text with a zero, which no text holds.
+    return decode_part(container.openstream(name).read().rstrip(b"\0"), charset) if container.exists(name) else ""
 
 
-def _join_recipients(message: "OutlookMessage") -> str:
+def _read_sender(message: "OutlookMessage", raw: Callable[[str], str]) -> str:
+    """Return the sender's name and address; the library reads both as one text."""
+    try:
+        text = message.sender or ""
+    except (LookupError, UnicodeDecodeError):
+        return raw(_SENDER)
+    name, address = raw(_SENDER), text.rpartition("<")[2]
+    return f'"{name}" <{address}' if name and text.endswith(">") and not text.isascii() else text
+
+
+def _join_recipients(message: "OutlookMessage", container: Any, raw: Callable[..., str]) -> str:
     """Return names and addresses of all recipients."""
-    people = ((person.name or "", person.email_address or "") for person in message.recipients)
-    return ", ".join(f"{name} <{address}>" if address else name for name, address in people)
+    folders = sorted({entry[0] for entry in container.listdir() if entry[0].startswith(_RECIPIENT)})
+    found = []
+    for folder, person in zip(folders, message.recipients, strict=False):
+        read = partial(raw, folder=folder)
+        name = _read_property(partial(getattr, person, "name"), read, "3001001E")
+        address = _read_property(partial(getattr, person, "email_address"), read, "39FE001E", "3003001E")
+        found.append(f"{name} <{address}>" if address else name)
+    return ", ".join(found)
 
 
-def _read_property(read: Callable[[], str | None], raw: Callable[[str], str], number: str) -> str:
+def _read_property(read: Callable[[], str | None], raw: Callable[[str], str], *numbers: str) -> str:
     """Return a text of an Outlook message; where it names a code page Python lacks, the bytes decide."""
     try:
         text = read() or ""
     except (LookupError, UnicodeDecodeError):
-        return raw(number)
+        text = ""
+    else:
+        if text.isascii():
+            return text
     # Without a code page of its own, an 8-bit text was read as Western European, whatever the body is in.
-    return text if text.isascii() or number == _SENDER else raw(number) or text
+    return next(filter(None, map(raw, numbers)), text)

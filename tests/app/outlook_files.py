@@ -8,29 +8,34 @@ _END = 0xFFFFFFFE
 _NONE = 0xFFFFFFFF
 
 
-def make_msg(path: Path, *, code_page: int = 1252, **properties: bytes) -> Path:
-    """Write a message of properties "p0037001E" (number and type) -> bytes."""
-    numbers = [int(name[1:], 16) for name in properties]
-    rows = [
-        struct.pack("<IIQ", number, 6, len(data)) for number, data in zip(numbers, properties.values(), strict=True)
-    ]
-    rows.append(struct.pack("<IIQ", 0x3FDE0003, 6, code_page))
-    streams = {f"__substg1.0_{name[1:]}": data for name, data in properties.items()}
-    path.write_bytes(_make_ole2({"__properties_version1.0": bytes(32) + b"".join(rows), **streams}))
+def make_msg(
+    path: Path, *, code_page: int = 1252, recipient: dict[str, bytes] | None = None, **properties: bytes
+) -> Path:
+    """Write a message of properties "p0037001E" (number and type) -> bytes, and one recipient of such properties."""
+    streams = _make_streams(properties, 32, struct.pack("<IIQ", 0x3FDE0003, 6, code_page))
+    path.write_bytes(_make_ole2(streams, _make_streams(recipient, 8) if recipient else {}))
     return path
 
 
-def _make_ole2(streams: dict[str, bytes]) -> bytes:
-    """Return a container of streams below its root, all of them in the stream for those below 4096 bytes."""
-    ordered = sorted(streams.items(), key=lambda item: (len(item[0]), item[0].upper()))
-    entries = b""
+def _make_streams(properties: dict[str, bytes], header: int, *rows: bytes) -> dict[str, bytes]:
+    """Return the streams of properties and the one that lists them, which begins with a header."""
+    listed = [struct.pack("<IIQ", int(name[1:], 16), 6, len(data)) for name, data in properties.items()]
+    streams = {f"__substg1.0_{name[1:]}": data for name, data in properties.items()}
+    return {"__properties_version1.0": bytes(header) + b"".join([*listed, *rows]), **streams}
+
+
+def _make_ole2(streams: dict[str, bytes], inner: dict[str, bytes]) -> bytes:
+    """Return a container of streams below its root and in one folder, all in the stream for those below 4096 bytes."""
     small = _Sectors(64)
-    for number, (name, data) in enumerate(ordered, start=1):
-        right = number + 1 if number < len(ordered) else _NONE
-        entries += _make_entry(name, 2, right=right, start=small.add(data), size=len(data))
+    has_folder = bool(inner)
+    top = _make_entries(streams, small, first=1, is_open=has_folder)
+    if has_folder:
+        child = len(streams) + 2
+        top += _make_entry("__recip_version1.0_#00000000", 1, child=child)
+        top += _make_entries(inner, small, first=child)
     sectors = _Sectors(_SECTOR)
     root = _make_entry("Root Entry", 5, child=1, start=sectors.add(small.body), size=len(small.body))
-    directory = sectors.add(root + entries)
+    directory = sectors.add(root + top)
     small_table = sectors.add(small.make_table())
     sectors.chain.append(0xFFFFFFFD)
     table = sectors.make_table().ljust(_SECTOR, b"\xff")
@@ -38,6 +43,15 @@ def _make_ole2(streams: dict[str, bytes]) -> bytes:
     head = bytes.fromhex("d0cf11e0a1b11ae1") + bytes(16) + struct.pack("<HHHHH6x", 0x3E, 3, 0xFFFE, 9, 6)
     head += struct.pack("<10I", 0, 1, directory, 0, 4096, small_table, 1, _END, 0, len(sectors.chain) - 1)
     return head.ljust(_SECTOR, b"\xff") + sectors.body + table
+
+
+def _make_entries(streams: dict[str, bytes], small: "_Sectors", *, first: int, is_open: bool = False) -> bytes:
+    """Return the entries of streams, each pointing to the next; `is_open` if an entry follows the last."""
+    entries = b""
+    for number, (name, data) in enumerate(streams.items(), start=first):
+        right = number + 1 if is_open or number < first + len(streams) - 1 else _NONE
+        entries += _make_entry(name, 2, right=right, start=small.add(data), size=len(data))
+    return entries
 
 
 class _Sectors:

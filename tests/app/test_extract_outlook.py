@@ -25,6 +25,25 @@ def test_a_body_that_is_rtf_alone_is_read(tmp_path: Path) -> None:
     assert document.text == "Greeting" and document.notes == ("the body, which is RTF, cannot be read",)
 
 
+def test_people_and_bodies_are_read_in_the_code_page_of_the_message(tmp_path: Path) -> None:
+    """Names of sender and recipients and 8-bit HTML are in the body's code page where the message names no other."""
+    name = "張繼飛"
+    path = make_msg(
+        tmp_path / "a.msg",
+        code_page=950,
+        recipient={"p3001001E": f"{name}二".encode("big5"), "p39FE001E": b"two@example.org"},
+        p0037001E="格式測試".encode("big5") + b"\0",
+        p0C1A001E=name.encode("big5"),
+        p0C1F001E=b"one@example.org",
+        p1013001E=f"<p>{'高票當選雲林縣總工會模範勞工代表' * 3}</p>".encode("big5"),
+    )
+    assert extract(path).text.split("\n\n") == [
+        "格式測試",
+        f'From: "{name}" <one@example.org>\nTo: {name}二 <two@example.org>',
+        "高票當選雲林縣總工會模範勞工代表" * 3,
+    ]
+
+
 def test_compressed_rtf_is_unpacked_within_a_limit() -> None:
     """References may run into what they append; what comes out is bounded, and nonsense is refused."""
     assert unpack_rtf(CROSSING, limit=1_000) == b"{\\rtf1 WXYZWXYZWXYZWXYZWXYZ}"
