@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.encoding import read_text
@@ -72,7 +73,7 @@ def _ends(text: str) -> bool:
 
 
 def _parse(text: str) -> Iterator[_Cue]:
-    """Yield cues; a line that repeats the line before (rolling captions) is left out."""
+    """Yield cues, one a speaker; a first line that repeats the last cue's (rolling captions) is left out."""
     times: tuple[float, float] | None = None
     lines: list[str] = []
     last_line = ""
@@ -85,17 +86,26 @@ def _parse(text: str) -> Iterator[_Cue]:
             # Without a blank line between two cues the number of the next one ends this one.
             if match and lines and lines[-1].strip().isdecimal():
                 lines.pop()
-            speaker = next((found.group(1) for found in map(_SPEAKER.search, lines) if found), "")
-            plain = [html.unescape(_TAG.sub("", one)).strip() for one in lines]
-            fresh = []
-            for one in plain:
-                if one and one != last_line:
-                    fresh.append(one)
-                    last_line = one
-            if fresh:
-                yield _Cue(times[0], times[1], speaker.strip(), " ".join(fresh))
+            said = _list_said(lines)
+            # Only across cues: two people may say the same at once.
+            for speaker, fresh in groupby(said[1:] if said and said[0][1] == last_line else said, lambda line: line[0]):
+                yield _Cue(times[0], times[1], speaker, " ".join(line for _, line in fresh))
+            last_line = said[-1][1] if said else last_line
         times = (_parse_time(match.group(1)), _parse_time(match.group(2))) if match else None
         lines = []
+
+
+def _list_said(lines: list[str]) -> list[tuple[str, str]]:
+    """Return (speaker, text) of each filled line of a cue; a line without a voice of its own goes on with the last."""
+    voices = [found.group(1).strip() if found else "" for found in map(_SPEAKER.search, lines)]
+    speaker = next(filter(None, voices), "")
+    said = []
+    for voice, line in zip(voices, lines, strict=True):
+        speaker = voice or speaker
+        text = html.unescape(_TAG.sub("", line)).strip()
+        if text:
+            said.append((speaker, text))
+    return said
 
 
 def _parse_time(text: str) -> float:

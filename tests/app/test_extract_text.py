@@ -421,6 +421,14 @@ def test_cues_without_blank_lines_between_them_are_kept() -> None:
     assert read("a.srt", f"{times.format(1)}No\n{times.format(2)}numbers\n").text == "No numbers"
 
 
+def test_two_people_in_one_cue_both_speak() -> None:
+    """Each voice of a cue keeps its name, and what both say is not taken for a rolling caption."""
+    cue = "00:01.000 --> 00:02.000\n<v Anna>Hi <b>you</b>\nand you\n<v Bob>And me\n"
+    assert read("a.vtt", f"WEBVTT\n\n{cue}").text == "Anna: Hi you and you\n\nBob: And me"
+    cues = "1\n00:00:01,000 --> 00:00:02,000\n- No.\n- No.\n\n2\n00:00:02,000 --> 00:00:03,000\n- No.\n- Why?\n"
+    assert read("a.srt", cues).text == "- No. - No. - Why?"
+
+
 def test_long_subtitles_show_where_one_is() -> None:
     """A recording longer than five minutes has its times as headings."""
     cues = "".join(f"{m:02}:00.000 --> {m:02}:59.000\n<v Ada>Minute {m}.\n\n" for m in range(12))
