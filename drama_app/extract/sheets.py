@@ -4,6 +4,7 @@ Owns what of a workbook is text: every sheet, hidden ones too, with the values t
 text boxes. Calculates nothing.
 """
 
+import datetime
 import re
 import warnings
 import zipfile
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
 
+_FIRST_DAY = 61
+"""The 1st of March 1900, before which Excel's calendar is wrong; a smaller number with a fraction is some hours."""
+
 
 def read_xlsx(source: Source) -> Document:
     """Return the text of a workbook: a sheet is a page under its name, a row a line."""
@@ -49,7 +53,7 @@ def read_xlsx(source: Source) -> Document:
             builder.heading(1, sheet.title)
             # Some writers declare one cell as the whole sheet; without a declared size rows end where they end.
             sheet.reset_dimensions()
-            writer.add_rows(sheet.iter_rows(values_only=True))
+            writer.add_rows(_iterate_xlsx_rows(sheet))
             builder.paragraph("\n".join(remarks.get(sheet.title, [])))
         workbook.close()
     return _build(builder, writer, "xlsx", title)
@@ -95,7 +99,10 @@ def read_xls(source: Source) -> Document:
         for name in workbook.sheet_names():
             builder.page()
             builder.heading(1, name)
-            writer.add_rows(_iterate_xls_rows(workbook.sheet_by_name(name), workbook.datemode))
+            sheet = workbook.sheet_by_name(name)
+            writer.add_rows(_iterate_xls_rows(sheet, workbook.datemode))
+            remarks = (clean_line(str(remark.text)) for _, remark in sorted(sheet.cell_note_map.items()))
+            builder.paragraph("\n".join(remark for remark in remarks if remark))
             workbook.unload_sheet(name)
     return _build(builder, writer, "xls", "")
 
@@ -127,14 +134,32 @@ def _iterate_xls_rows(sheet: Any, datemode: int) -> Iterator[Sequence[object]]:
 
 
 def _convert_date(value: float, datemode: int) -> object:
-    """Return a date cell as date, as time of day if it has no day, as number if it is out of range."""
+    """Return a date cell as date, as time if it is a part of a day or some days, as number if it is out of range."""
     import xlrd
 
+    if 1 < value < _FIRST_DAY and value % 1:
+        return _format_duration(datetime.timedelta(days=value))
     try:
         moment = xlrd.xldate_as_datetime(value, datemode)
     except (xlrd.XLDateError, OverflowError, ValueError):
         return value
     return moment.time() if 0 <= value < 1 else moment
+
+
+def _iterate_xlsx_rows(sheet: Any) -> Iterator[Sequence[object]]:
+    """Yield the rows of a sheet with durations as hours."""
+    for row in sheet.iter_rows(values_only=True):
+        is_timed = any(type(cell) is datetime.timedelta for cell in row)
+        yield (
+            [_format_duration(cell) if type(cell) is datetime.timedelta else cell for cell in row] if is_timed else row
+        )
+
+
+def _format_duration(duration: datetime.timedelta) -> str:
+    """Return "30:00", as Excel shows hours that are no time of day."""
+    minutes, seconds = divmod(abs(round(duration.total_seconds())), 60)
+    sign = "-" if duration < datetime.timedelta() else ""
+    return f"{sign}{minutes // 60}:{minutes % 60:02}" + (f":{seconds:02}" if seconds else "")
 
 
 def _read_remarks(package: Package) -> dict[str, list[str]]:

@@ -1,6 +1,8 @@
 import base64
+import datetime
 import io
 import re
+import struct
 import zipfile
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from docx.oxml.ns import qn
 from drama_app.errors import ExtractionError
 from drama_app.extract import extract
 from drama_app.extract.archive import open_archive
+from drama_app.extract.sheets import _convert_date, read_xls
 from drama_app.extract.source import Source
 from drama_app.records import Document
 
@@ -244,6 +247,30 @@ def test_a_workbook_in_the_xml_of_excel_2003_is_read_like_others(tmp_path: Path)
     assert document.text == "\n\n".join(["Hives", "\n".join([*lines, "May"]), "a remark"])
     (tmp_path / "a.xls").write_text(text.replace("May", "May & June"))
     assert "May" in extract(tmp_path / "a.xls").text
+
+
+def test_an_old_workbook_keeps_its_comments() -> None:
+    """The remarks on the cells of an .xls stand below its rows, in their order."""
+    label = struct.pack("<HHHH3xB", 4, 13, 0, 0, 5) + b"hives"
+    notes = [
+        struct.pack("<HHHHH", 0x1C, 6 + len(text), row, 0, len(text)) + text for row, text in ((3, b"b"), (2, b"a"))
+    ]
+    stream = struct.pack("<HHHH", 9, 4, 2, 16) + label + b"".join(notes) + struct.pack("<HH", 10, 0)
+    text = read_xls(Source(path=Path("a.xls"), name="a.xls", data=stream)).text
+    assert text.endswith("hives\n\na\nb")
+
+
+def test_durations_are_hours(tmp_path: Path) -> None:
+    """Thirty hours are neither a day of the year 1900 nor a day and a time; a time of day and a date stay such."""
+    with xlsxwriter.Workbook(str(tmp_path / "a.xlsx")) as workbook:
+        shown = workbook.add_format({"num_format": "[h]:mm"})
+        workbook.add_worksheet("Shifts").write(0, 0, datetime.timedelta(hours=30, seconds=5), shown)
+    assert extract(tmp_path / "a.xlsx").text == "Shifts\n\n30:00:05"
+    assert [_convert_date(value, 0) for value in (1.25, 0.25, 45_000.0)] == [
+        "30:00",
+        datetime.time(6),
+        datetime.datetime(2023, 3, 15),
+    ]
 
 
 def test_a_form_is_not_taken_for_a_table(tmp_path: Path) -> None:
