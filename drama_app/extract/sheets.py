@@ -9,6 +9,8 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from io import BytesIO, StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ from drama_app.errors import ExtractionError
 from drama_app.extract.archive import SafeZip, open_archive
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
-from drama_app.extract.elements import find_all, get_attribute, join_text
+from drama_app.extract.elements import find_all, find_child, get_attribute, join_text
 from drama_app.extract.ooxml import Package
 from drama_app.extract.signatures import starts_spreadsheetml, strip_encoding
 from drama_app.extract.source import Source
@@ -33,6 +35,10 @@ _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
 _FIRST_DAY = 61
 """The 1st of March 1900, before which Excel's calendar is wrong; a smaller number with a fraction is some hours."""
 
+_PERCENTAGES = frozenset({"9", "10"})
+"""The number formats 0% and 0.00%, which every workbook has."""
+_LITERAL = re.compile(r'"[^"]*"|\\.')
+
 
 def read_xlsx(source: Source) -> Document:
     """Return the text of a workbook: a sheet is a page under its name, a row a line."""
@@ -42,6 +48,7 @@ def read_xlsx(source: Source) -> Document:
         package = Package(archive)
         remarks = _read_remarks(package)
         title = choose_title(package.read_title())
+        has_percentages = _has_percentages(package)
         strict = _loosen(archive) if _is_strict(package) else None
     builder = TextBuilder()
     writer = TableWriter(builder)
@@ -53,7 +60,7 @@ def read_xlsx(source: Source) -> Document:
             builder.heading(1, sheet.title)
             # Some writers declare one cell as the whole sheet; without a declared size rows end where they end.
             sheet.reset_dimensions()
-            writer.add_rows(_iterate_xlsx_rows(sheet))
+            writer.add_rows(_iterate_xlsx_rows(sheet, has_percentages=has_percentages))
             builder.paragraph("\n".join(remarks.get(sheet.title, [])))
         workbook.close()
     return _build(builder, writer, "xlsx", title)
@@ -146,13 +153,52 @@ def _convert_date(value: float, datemode: int) -> object:
     return moment.time() if 0 <= value < 1 else moment
 
 
-def _iterate_xlsx_rows(sheet: Any) -> Iterator[Sequence[object]]:
-    """Yield the rows of a sheet with durations as hours."""
-    for row in sheet.iter_rows(values_only=True):
-        is_timed = any(type(cell) is datetime.timedelta for cell in row)
+def _iterate_xlsx_rows(sheet: Any, *, has_percentages: bool) -> Iterator[Sequence[object]]:
+    """Yield the rows of a sheet with durations as hours and percentages as such."""
+    # To ask each cell for its format takes a third more time, so only workbooks pay for it that have such a format.
+    for row in sheet.iter_rows(values_only=not has_percentages):
+        cells = [_read_percentage(cell) for cell in row] if has_percentages else row
+        is_timed = any(type(cell) is datetime.timedelta for cell in cells)
         yield (
-            [_format_duration(cell) if type(cell) is datetime.timedelta else cell for cell in row] if is_timed else row
+            [_format_duration(cell) if type(cell) is datetime.timedelta else cell for cell in cells]
+            if is_timed
+            else cells
         )
+
+
+def _has_percentages(package: Package) -> bool:
+    """Return whether any cell of a workbook may be shown as a percentage."""
+    for styles in package.read_related(package.find_main("xl/workbook.xml"), "styles"):
+        codes = {get_attribute(code, "numFmtId") for code in find_all(styles, "numFmt")
+                 if _is_percentage(get_attribute(code, "formatCode"))}  # fmt: skip
+        formats = find_child(styles, "cellXfs")
+        if any(get_attribute(one, "numFmtId") in codes | _PERCENTAGES for one in ([] if formats is None else formats)):
+            return True
+    return False
+
+
+def _read_percentage(cell: Any) -> object:
+    """Return a cell's value, a number that is shown as a percentage as one."""
+    value: object = cell.value
+    with suppress(IndexError):  # a cell may name a format that the workbook lacks
+        if type(value) in (int, float) and _is_percentage(cell.number_format):
+            return _Percentage(cell.value)
+    return value
+
+
+def _is_percentage(code: str) -> bool:
+    """Return whether a number format shows hundredths; a sign in quotes is only put behind the number."""
+    return "%" in code and "%" in _LITERAL.sub("", code)
+
+
+@dataclass(frozen=True, slots=True)
+class _Percentage:
+    """A number among the cells of a row, which must not look like a word to what tells names of columns."""
+
+    value: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.value:.12g}%"
 
 
 def _format_duration(duration: datetime.timedelta) -> str:

@@ -273,6 +273,22 @@ def test_durations_are_hours(tmp_path: Path) -> None:
     ]
 
 
+def test_percentages_read_as_they_are_shown(tmp_path: Path) -> None:
+    """A share is found as 25%; a percent sign that a format only puts behind a number makes no hundredths of it."""
+    with xlsxwriter.Workbook(str(tmp_path / "a.xlsx")) as workbook:
+        sheet = workbook.add_worksheet("Shares")
+        sheet.write_row(0, 0, ["owner", "share"])
+        for row, (value, code) in enumerate([(0.25, "0%"), (0.07, '0.0 %;"-"'), (12.5, '0.0"%"'), (3, "0")], start=1):
+            sheet.write(row, 0, f"Ada {row}")
+            sheet.write(row, 1, value, workbook.add_format({"num_format": code}))
+    assert extract(tmp_path / "a.xlsx").text.split("\n")[3:] == [
+        "owner: Ada 1; share: 25%",
+        "owner: Ada 2; share: 7%",
+        "owner: Ada 3; share: 12.5",
+        "owner: Ada 4; share: 3",
+    ]
+
+
 def test_a_form_is_not_taken_for_a_table(tmp_path: Path) -> None:
     """Two columns of words are names and values, and keep standing side by side."""
     made = openpyxl.Workbook()
