@@ -1,7 +1,7 @@
 """Reads spreadsheets: .xlsx and its variants with openpyxl, .xls with xlrd.
 
-Owns what of a workbook is text: every sheet, hidden ones too, with the values that formulas last had, comments and
-text boxes. Calculates nothing.
+Owns what of a workbook is text: every sheet, hidden ones too, with the values that formulas last had, comments,
+text boxes, and titles of charts. Calculates nothing.
 """
 
 import datetime
@@ -12,12 +12,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO, StringIO
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from drama_app.errors import ExtractionError
 from drama_app.extract.archive import SafeZip, open_archive
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
+from drama_app.extract.drawings import list_paragraphs, read_description
 from drama_app.extract.elements import find_all, find_child, get_attribute, join_text
 from drama_app.extract.ooxml import Package
 from drama_app.extract.signatures import starts_spreadsheetml, strip_encoding
@@ -26,9 +27,6 @@ from drama_app.extract.spreadsheetml import read_spreadsheetml
 from drama_app.extract.tables import TableWriter
 from drama_app.extract.titles import choose_title
 from drama_app.records import Document
-
-if TYPE_CHECKING:
-    from lxml.etree import _Element
 
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
 
@@ -209,7 +207,7 @@ def _format_duration(duration: datetime.timedelta) -> str:
 
 
 def _read_remarks(package: Package) -> dict[str, list[str]]:
-    """Return sheet name -> the texts of its comments and text boxes."""
+    """Return sheet name -> the texts of its comments and drawings."""
     main = package.find_main("xl/workbook.xml")
     root = package.read(main)
     relations = package.list_relations(main)
@@ -219,12 +217,17 @@ def _read_remarks(package: Package) -> dict[str, list[str]]:
         part = relations[ids[0]][1] if ids and ids[0] in relations else ""
         texts = [join_text(text) for comments in package.read_related(part, "comments")
                  for text in find_all(comments, "text")]  # fmt: skip
-        for drawing in package.read_related(part, "drawing"):
-            texts.extend(_join_drawn(paragraph) for paragraph in find_all(drawing, "p"))
+        for name in package.find_related(part, "drawing"):
+            texts.extend(_list_drawn(package, name))
         found[get_attribute(sheet, "name")] = [text for text in map(clean_line, texts) if text]
     return found
 
 
-def _join_drawn(paragraph: "_Element") -> str:
-    """Return the text of a paragraph in a text box."""
-    return "".join(join_text(run) for run in find_all(paragraph, "t"))
+def _list_drawn(package: Package, name: str) -> list[str]:
+    """Return the texts of boxes, descriptions of pictures, and titles of charts, whose other texts are in the cells."""
+    drawing = package.read(name)
+    texts = [] if drawing is None else list_paragraphs(drawing)
+    texts += [] if drawing is None else map(read_description, find_all(drawing, "cNvPr"))
+    for chart in package.read_related(name, "chart"):
+        texts += list_paragraphs(chart)
+    return texts

@@ -289,6 +289,23 @@ def test_percentages_read_as_they_are_shown(tmp_path: Path) -> None:
     ]
 
 
+def test_a_workbook_says_what_is_drawn_on_its_sheets(tmp_path: Path) -> None:
+    """Text boxes, titles of charts and descriptions of pictures stand below the rows of their sheet."""
+    with xlsxwriter.Workbook(str(tmp_path / "a.xlsx")) as workbook:
+        sheet = workbook.add_worksheet("Catch")
+        sheet.write_row(0, 0, ["May", 5])
+        chart = workbook.add_chart({"type": "column"})
+        chart.add_series({"values": "=Catch!$B$1:$B$1", "categories": "=Catch!$A$1:$A$1"})
+        chart.set_title({"name": "Herring by month"})
+        sheet.insert_chart("D2", chart, {"description": "Columns of the catch"})
+        sheet.insert_textbox("D20", "counted at the pier")
+    assert extract(tmp_path / "a.xlsx").text.split("\n\n")[2].split("\n") == [
+        "counted at the pier",
+        "Columns of the catch",
+        "Herring by month",
+    ]
+
+
 def test_a_form_is_not_taken_for_a_table(tmp_path: Path) -> None:
     """Two columns of words are names and values, and keep standing side by side."""
     made = openpyxl.Workbook()
