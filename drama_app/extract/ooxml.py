@@ -68,6 +68,9 @@ class Package:
                 return join_text(title)
         return ""
 
-    def count_embedded(self) -> int:
-        """Return how many whole files are embedded, charts' tables apart."""
-        return sum("/embeddings/" in name and "worksheet" not in name for name in self._names)
+    def list_notes(self) -> list[str]:
+        """Return how many whole files are embedded; the tables behind charts are none, which only repeat them."""
+        charts = [name for name in self._names if "/charts/" in name and name.endswith(".xml")]
+        tables = {part.lower() for chart in charts for _, part in self.list_relations(chart).values()}
+        count = sum("/embeddings/" in name and name not in tables for name in self._names)
+        return [f"embedded files are not searched: {count}"] if count else []

@@ -47,6 +47,7 @@ def read_xlsx(source: Source) -> Document:
         remarks = _read_remarks(package)
         title = choose_title(package.read_title())
         has_percentages = _has_percentages(package)
+        notes = package.list_notes()
         strict = _loosen(archive) if _is_strict(package) else None
     builder = TextBuilder()
     writer = TableWriter(builder)
@@ -61,7 +62,7 @@ def read_xlsx(source: Source) -> Document:
             writer.add_rows(_iterate_xlsx_rows(sheet, has_percentages=has_percentages))
             builder.paragraph("\n".join(remarks.get(sheet.title, [])))
         workbook.close()
-    return _build(builder, writer, "xlsx", title)
+    return _build(builder, writer, "xlsx", title, notes)
 
 
 def _is_strict(package: Package) -> bool:
@@ -109,12 +110,12 @@ def read_xls(source: Source) -> Document:
             remarks = (clean_line(str(remark.text)) for _, remark in sorted(sheet.cell_note_map.items()))
             builder.paragraph("\n".join(remark for remark in remarks if remark))
             workbook.unload_sheet(name)
-    return _build(builder, writer, "xls", "")
+    return _build(builder, writer, "xls", "", [])
 
 
-def _build(builder: TextBuilder, writer: TableWriter, kind: str, title: str) -> Document:
+def _build(builder: TextBuilder, writer: TableWriter, kind: str, title: str, notes: list[str]) -> Document:
     """Return the document, refusing a workbook of nothing but sheet names."""
-    document = builder.build(kind, title, notes=writer.list_notes())
+    document = builder.build(kind, title, notes=[*notes, *writer.list_notes()])
     if document.text == "\n\n".join(heading.title for heading in document.headings):
         raise ExtractionError("no text inside: its sheets are empty")
     return document

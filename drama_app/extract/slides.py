@@ -38,7 +38,7 @@ def read_pptx(source: Source) -> Document:
             if root is not None and not builder.full:
                 titles.append(_read_slide(package, part, root, builder))
         first = titles[0] if titles else ""
-        return builder.build("pptx", choose_title(package.read_title(), first))
+        return builder.build("pptx", choose_title(package.read_title(), first), notes=package.list_notes())
 
 
 def _list_slides(package: Package, main: str) -> list[str]:

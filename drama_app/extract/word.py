@@ -59,8 +59,7 @@ def read_docx(source: Source) -> Document:
         reader = _Reader(_read_levels(package, main), notes, _Chunks(source, package, main))
         reader.read_blocks(root)
         reader.read_margins(package.read_related(main, "header") + package.read_related(main, "footer"))
-        embedded = package.count_embedded()
-        remarks = [*reader.chunks.notes, *([f"embedded files are not searched: {embedded}"] if embedded else [])]
+        remarks = [*reader.chunks.notes, *package.list_notes()]
         return reader.builder.build("docx", choose_title(reader.title, package.read_title()), notes=remarks)
 
 

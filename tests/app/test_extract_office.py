@@ -15,6 +15,9 @@ from docx.opc.packuri import PackURI
 from docx.opc.part import Part
 from docx.oxml import OxmlElement
 from docx.oxml.ns import qn
+from pptx.chart.data import CategoryChartData
+from pptx.enum.chart import XL_CHART_TYPE
+from pptx.enum.shapes import PROG_ID
 
 from drama_app.errors import ExtractionError
 from drama_app.extract import extract
@@ -187,6 +190,22 @@ def test_slides_are_pages_with_titles_tables_and_notes(tmp_path: Path) -> None:
     assert "in a group of Second" in second and "left\tright" in second and "say Second" in second
     assert "1902年のニシン市場" in second
     assert document.title == "First"
+
+
+def test_files_inside_an_office_document_are_noted(tmp_path: Path) -> None:
+    """A presentation says how many files are embedded in it; the table behind a chart is not one of them."""
+    made = pptx.Presentation()
+    shapes = made.slides.add_slide(made.slide_layouts[5]).shapes
+    shapes.title.text = "Catch"
+    data = CategoryChartData()
+    data.categories = ["May"]
+    data.add_series("herring", (5,))
+    shapes.add_chart(XL_CHART_TYPE.PIE, 0, 0, 9, 9, data)
+    made.save(str(tmp_path / "a.pptx"))
+    assert extract(tmp_path / "a.pptx").notes == ()
+    shapes.add_ole_object(io.BytesIO(b"x"), PROG_ID.XLSX, 0, 0, 9, 9, icon_file=io.BytesIO(GIF))
+    made.save(str(tmp_path / "a.pptx"))
+    assert extract(tmp_path / "a.pptx").notes == ("embedded files are not searched: 1",)
 
 
 def test_sheets_name_their_columns_in_each_row(tmp_path: Path) -> None:
