@@ -21,6 +21,7 @@ class Package:
         self._archive = archive
         # Part names do not depend on case, and some writers differ between the parts and their relationships.
         self._names = {name.replace("\\", "/").lower(): name for name in archive.names()}
+        self._damaged: set[str] = set()
 
     def find_main(self, fallback: str) -> str:
         """Return the name of the part that the package is about."""
@@ -33,6 +34,14 @@ class Package:
         """Return the root of a part, None if the package lacks it."""
         name = self._names.get(part.lower())
         return None if name is None else self._archive.read_xml(name)
+
+    def read_aside(self, part: str) -> "_Element | None":
+        """Return the root of a part that is not the text itself; a damaged one is left out and told in the notes."""
+        try:
+            return self.read(part)
+        except ExtractionError:
+            self._damaged.add(part)
+            return None
 
     def read_bytes(self, part: str) -> bytes:
         """Return the bytes of a part that need not be XML."""
@@ -57,8 +66,8 @@ class Package:
         return [name for relation, name in self.list_relations(part).values() if relation == kind]
 
     def read_related(self, part: str, kind: str) -> "list[_Element]":
-        """Return the roots of the parts of one type that a part refers to; missing ones are left out."""
-        roots = [self.read(name) for name in self.find_related(part, kind)]
+        """Return the roots of the parts of one type that a part refers to; missing and damaged ones are left out."""
+        roots = [self.read_aside(name) for name in self.find_related(part, kind)]
         return [root for root in roots if root is not None]
 
     def read_title(self) -> str:
@@ -69,8 +78,12 @@ class Package:
         return ""
 
     def list_notes(self) -> list[str]:
-        """Return how many whole files are embedded; the tables behind charts are none, which only repeat them."""
+        """Return how many whole files are embedded, and which parts are damaged.
+
+        The tables behind charts are no embedded files: they only repeat them.
+        """
         charts = [name for name in self._names if "/charts/" in name and name.endswith(".xml")]
         tables = {part.lower() for chart in charts for _, part in self.list_relations(chart).values()}
         count = sum("/embeddings/" in name and name not in tables for name in self._names)
-        return [f"embedded files are not searched: {count}"] if count else []
+        notes = [f"embedded files are not searched: {count}"] if count else []
+        return notes + [f"damaged, so left out: {part}" for part in sorted(self._damaged)]

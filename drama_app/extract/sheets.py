@@ -226,7 +226,7 @@ def _read_remarks(package: Package) -> dict[str, list[str]]:
 
 def _list_drawn(package: Package, name: str) -> list[str]:
     """Return the texts of boxes, descriptions of pictures, and titles of charts, whose other texts are in the cells."""
-    drawing = package.read(name)
+    drawing = package.read_aside(name)
     texts = [] if drawing is None else list_paragraphs(drawing)
     texts += [] if drawing is None else map(read_description, find_all(drawing, "cNvPr"))
     for chart in package.read_related(name, "chart"):

@@ -115,7 +115,7 @@ def _read_diagrams(package: Package, main: str) -> dict[tuple[str, str], str]:
     """Return (kind of reference, id) -> text of SmartArt and charts."""
     found = {}
     for identifier, (kind, part) in package.list_relations(main).items():
-        root = package.read(part) if kind in _DIAGRAMS else None
+        root = package.read_aside(part) if kind in _DIAGRAMS else None
         if root is not None:
             found[_DIAGRAMS[kind], identifier] = "\n".join(list_diagram_texts(root))
     return found

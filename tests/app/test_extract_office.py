@@ -146,6 +146,16 @@ def test_word_reads_diagrams_and_descriptions_of_pictures(tmp_path: Path) -> Non
     assert document.text == "before\n\nThe fish market in 1902\n\nboss\nclerk\n\nCatch\nMay\n\nafter"
 
 
+def test_a_damaged_chart_costs_itself_alone(tmp_path: Path) -> None:
+    """A part beside the text that is damaged is left out and told; the document is read."""
+    body = (
+        f"<w:p>{run('before')}<w:r><w:drawing><w:chart w:id='rchart'/></w:drawing></w:r></w:p><w:p>{run('after')}</w:p>"
+    )
+    document = extract(make_docx(tmp_path / "a.docx", body, chart="<w:p>", comments="<w:comment>"))
+    assert document.text == "before\n\nafter"
+    assert document.notes == ("damaged, so left out: word/chart.xml", "damaged, so left out: word/comments.xml")
+
+
 def test_word_reads_the_documents_that_stand_for_its_body(tmp_path: Path) -> None:
     """What a program turned into Word by putting it in whole is read where it stands; what cannot be is noted."""
     made = docx.Document()
