@@ -4,8 +4,8 @@ A folder below an indexed one stays out until it is indexed by name again.
 """
 
 import argparse
-from pathlib import Path
 
+from drama_app.commands.paths import read_path
 from drama_app.config import Settings, expand_home
 from drama_app.output import Output, clean_for_terminal
 
@@ -15,7 +15,7 @@ HELP = "take a file or folder out of the index"
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
-    parser.add_argument("paths", metavar="PATH", nargs="+", type=Path, help="files and folders")
+    parser.add_argument("paths", metavar="PATH", nargs="+", type=read_path, help="files and folders")
 
 
 def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:

@@ -4,8 +4,8 @@ Without PATH every known folder is looked at. Only what changed is read again; w
 """
 
 import argparse
-from pathlib import Path
 
+from drama_app.commands.paths import read_path
 from drama_app.config import Settings
 from drama_app.errors import UsageError
 from drama_app.output import Output, clean_for_terminal, report_to_json
@@ -17,8 +17,8 @@ HELP = "make folders searchable"
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
-    parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="folders and files")
-    parser.add_argument("--retriever", type=Path, metavar="FOLDER", help="the retriever for a new index")
+    parser.add_argument("paths", metavar="PATH", nargs="*", type=read_path, help="folders and files")
+    parser.add_argument("--retriever", type=read_path, metavar="FOLDER", help="the retriever for a new index")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     parser.add_argument("--yes", action="store_true", help="agree to a whole home folder, disk or system folder")
     parser.add_argument(

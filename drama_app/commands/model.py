@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from drama_app.commands.paths import read_name
 from drama_app.config import Settings, expand_home
 from drama_app.errors import Interrupted, UsageError
 from drama_app.output import Output, clean_for_terminal
@@ -19,10 +20,12 @@ def declare(parser: argparse.ArgumentParser) -> None:
     use = actions.add_parser(
         "use", help="change the retriever: every passage is embedded again, searches use the old one until then"
     )
-    use.add_argument("folder", metavar="FOLDER", nargs="?", help="a retriever folder, or 'shipped'")
+    use.add_argument("folder", metavar="FOLDER", nargs="?", type=read_name, help="a retriever folder, or 'shipped'")
     use.add_argument("--back", action="store_true", help="one step back, in place of FOLDER")
     verify = actions.add_parser("verify", help="check a retriever folder whole")
-    verify.add_argument("folder", metavar="FOLDER", nargs="?", help="or 'shipped'; default: the one in use")
+    verify.add_argument(
+        "folder", metavar="FOLDER", nargs="?", type=read_name, help="or 'shipped'; default: the one in use"
+    )
 
 
 def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:

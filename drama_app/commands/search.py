@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from drama_app.commands.paths import read_name
 from drama_app.config import Settings, expand_home
 from drama_app.dates import read_span
 from drama_app.errors import UsageError
@@ -25,12 +26,16 @@ HELP = "find what answers a question"
 def declare(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
     parser.add_argument("query", metavar="QUERY", nargs="?", help="a question, a name, words")
-    parser.add_argument("--similar", metavar="FILE[#PAGE]", help="files like this one, in place of QUERY")
+    parser.add_argument(
+        "--similar", type=read_name, metavar="FILE[#PAGE]", help="files like this one, in place of QUERY"
+    )
     parser.add_argument("--mode", choices=("fused", "meaning", "keywords"), default="fused", help="default: fused")
     parser.add_argument("-n", "--limit", type=read_count, default=10, metavar="N", help="at most N files (default 10)")
     parser.add_argument("--passages", type=read_count, metavar="N", help="passages a file (3; on a terminal 1)")
     chosen = parser.add_argument_group("conditions", "--in, --type and --lang may be repeated")
-    chosen.add_argument("--in", dest="folders", action="append", default=[], metavar="FOLDER", help="below FOLDER")
+    chosen.add_argument(
+        "--in", dest="folders", action="append", default=[], type=read_name, metavar="FOLDER", help="below FOLDER"
+    )
     chosen.add_argument("--type", dest="types", action="append", default=[], metavar="TYPE", help="pdf, md, docx, ...")
     chosen.add_argument("--lang", action="append", default=[], metavar="CODE", help="en, de, zh, ...")
     chosen.add_argument("--since", type=read_date, metavar="DATE", help="changed on or after 2024, 2024-05, 2024-05-31")

@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from drama_app.commands.paths import read_path
 from drama_app.config import Settings
 from drama_app.errors import UsageError
 from drama_app.output import Output
@@ -18,7 +19,7 @@ HELP = "keep the index in step with the disk"
 
 def declare(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
-    parser.add_argument("paths", metavar="PATH", nargs="*", type=Path, help="folders and files to follow too")
+    parser.add_argument("paths", metavar="PATH", nargs="*", type=read_path, help="folders and files to follow too")
     parser.add_argument("--yes", action="store_true", help="agree to a whole home folder, disk or system folder")
 
 
