@@ -196,10 +196,11 @@ def forget_files(manifest: Manifest, path: Path) -> int:
         was_root = manifest.remove_root(path)
         roots = [row.path for row in manifest.roots()]
         gone = [row.path for row in manifest.files(path)]
-        if any(root in path.parents for root in roots):
-            manifest.exclude(path)
-        elif not (gone or was_root):
+        inside = any(root in path.parents for root in roots)
+        if not (gone or was_root or (inside and is_there(path))):  # a slip of the pen would hide a later document
             raise UsageError(f"{path} is not in the index; `drama-app status` lists the folders that are")
+        if inside:
+            manifest.exclude(path)
         kept = {root for root in roots if path in root.parents}  # roots of their own, below what is forgotten
         gone = [each for each in gone if kept.isdisjoint((each, *each.parents))]
         manifest.remove_files(gone)

@@ -5,7 +5,7 @@ Owns layout only. It neither prints nor searches; `output` prints what it return
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -180,6 +180,8 @@ def describe_status(status: Status) -> Iterator[str]:
         ("watch", clean_for_terminal(status.watching) or "not running"),
     ]
     yield from (f"{name:<12} {value}" for name, value in facts)
+    if status.left_out:
+        yield f"{'left out':<12} {_list_left_out(status.left_out)}"
     yield from ("note         " + clean_for_terminal(note) for note in status.notes)
     yield "folders"
     names = [shorten_path(root.path) for root in status.roots]
@@ -189,6 +191,12 @@ def describe_status(status: Status) -> Iterator[str]:
         padded = name + " " * (width - cell_len(name))
         counts = f"{count_of(root.documents, 'document')}, {count_of(root.passages, 'passage')}"
         yield f"  {padded}  {counts}, {root.state}, synced {synced}"
+
+
+def _list_left_out(paths: Sequence[Path]) -> str:
+    """What was forgotten below a folder that is indexed: nobody would find it missing by chance."""
+    rest = f", and {len(paths) - EXAMPLES:,} more (--json lists them)" if len(paths) > EXAMPLES else ""
+    return f"{len(paths):,}: {', '.join(map(shorten_path, paths[:EXAMPLES]))}{rest}"
 
 
 def _list_counts(counts: Mapping[str, int]) -> str:

@@ -252,4 +252,6 @@ class Status:
     passed_over: int
     watching: str = ""
     """What a running `watch` last said of itself, "" if none runs."""
+    left_out: tuple[Path, ...] = ()
+    """Files and folders below roots that a person asked to forget."""
     notes: tuple[str, ...] = field(default=())

@@ -36,6 +36,7 @@ def read_status(manifest: Manifest, settings: Settings, store: "Callable[[], Pas
         failed=manifest.skipped("failed"),
         passed_over=manifest.number_of("passed over"),
         watching=read_watcher(manifest, settings),
+        left_out=tuple(sorted(manifest.excluded())),
         notes=tuple(map(describe_away, away_mounts(manifest))),
     )
 

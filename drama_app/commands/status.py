@@ -62,6 +62,7 @@ def status_to_json(status: Status, passed_over: list[Skipped] | None) -> dict[st
         "pending": status.pending,
         "failed": skipped_to_json(status.failed),
         "passed_over": status.passed_over if passed_over is None else skipped_to_json(passed_over),
+        "left_out": [str(path) for path in status.left_out],
         "watching": status.watching,
         "notes": list(status.notes),
     }

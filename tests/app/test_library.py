@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from drama_app.commands.status import status_to_json
 from drama_app.config import Settings
 from drama_app.errors import IndexDamagedError, NoIndexError, RetrieverError, UsageError
 from drama_app.library import Library
+from drama_app.listing import describe_status
 from drama_app.records import Filters, Progress
 from tests.tiny_retriever import make_tiny_retriever
 
@@ -205,6 +207,23 @@ def test_forget_leaves_out_for_good(library: Library, folder: Path) -> None:
     assert names(library, "QX-4711") == ["trip.eml"]
     with pytest.raises(UsageError, match="not in the index"):
         library.forget(folder.parent / "elsewhere")
+
+
+def test_forgetting_what_is_not_there_hides_no_later_file(library: Library, folder: Path) -> None:
+    """A name with a slip in it is refused and leaves no trace; what is left out can be seen in the status."""
+    with pytest.raises(UsageError, match="not in the index"):
+        library.forget(folder / "plans.txt")
+    assert library.status().left_out == ()
+    (folder / "plans.txt").write_text("about ferrets")
+    library.sync()
+    assert names(library, "ferrets") == ["plans.txt"]
+
+    library.forget(folder / "mail")
+    assert library.status().left_out == (folder / "mail",)
+    assert any(line.startswith("left out     1: ") for line in describe_status(library.status()))
+    (folder / "notes").mkdir()  # without text yet, but somebody wants it left out
+    assert library.forget(folder / "notes") == 0
+    assert len(status_to_json(library.status(), None)["left_out"]) == 2
 
 
 def test_hidden_names_are_a_choice_of_the_root(library: Library, folder: Path) -> None:
