@@ -190,19 +190,21 @@ def forget_files(manifest: Manifest, path: Path) -> int:
         How many files were forgotten.
 
     Raises:
-        UsageError: nothing of it is known.
+        UsageError: nothing of it is known, or only roots of their own below it.
     """
     with manifest.transaction():  # half of it would leave files without a root, found for ever
         was_root = manifest.remove_root(path)
         roots = [row.path for row in manifest.roots()]
-        gone = [row.path for row in manifest.files(path)]
+        kept = {root for root in roots if path in root.parents}  # roots of their own, below what is forgotten
+        gone = [row.path for row in manifest.files(path) if kept.isdisjoint((row.path, *row.path.parents))]
+        if kept and not (gone or was_root):
+            folders = ", ".join(map(str, sorted(kept)))
+            raise UsageError(f"nothing was taken out: {path} holds what is indexed by itself; name it: {folders}")
         inside = any(root in path.parents for root in roots)
         if not (gone or was_root or (inside and is_there(path))):  # a slip of the pen would hide a later document
             raise UsageError(f"{path} is not in the index; `drama-app status` lists the folders that are")
         if inside:
             manifest.exclude(path)
-        kept = {root for root in roots if path in root.parents}  # roots of their own, below what is forgotten
-        gone = [each for each in gone if kept.isdisjoint((each, *each.parents))]
         manifest.remove_files(gone)
         forget_mounts(manifest)
     return len(gone)

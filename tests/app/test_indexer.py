@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from drama_app.config import Settings
-from drama_app.errors import NoIndexError
+from drama_app.errors import NoIndexError, UsageError
 from drama_app.library import Library
 from drama_app.manifest import Manifest
 from drama_app.store import PassageStore
@@ -84,6 +84,14 @@ def test_folder_that_is_left_out_can_be_a_root(library: Library, folder: Path) -
     assert (names(library, "ferrets"), names(library, "waggle")) == (["a.txt"], [])
     library.forget(secret)
     assert names(library, "ferrets") == []
+
+
+def test_forgetting_a_folder_around_roots_names_them(library: Library, folder: Path) -> None:
+    """A folder that only holds roots is refused with their names: nothing of it would be taken out."""
+    with pytest.raises(UsageError, match=f"name it: {folder}$"):
+        library.forget(folder.parent)
+    assert names(library, "waggle") == ["bees.md"]
+    assert library.status().left_out == ()
 
 
 def test_root_around_a_hidden_root_leaves_it_in(settings: Settings, tiny: Path, folder: Path) -> None:
