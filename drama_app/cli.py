@@ -15,7 +15,7 @@ from typing import NoReturn
 from drama_app import terminal_ui
 from drama_app.config import Settings, load_settings, make_private, suggest
 from drama_app.errors import DramaError, UsageError
-from drama_app.output import Output, clean_for_terminal
+from drama_app.output import STDOUT_CLOSED, Output, clean_for_terminal, open_closed_streams
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,9 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb; returns the exit code."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    if not open_closed_streams():
+        sys.stderr.write(f"drama-app: {STDOUT_CLOSED}\n")
+        return 2
     output = Output()
     try:
         try:

@@ -30,6 +30,8 @@ _STYLE = re.compile(r"\x1b\[[0-9;]*m")
 _FILLING = re.compile(r" (?: |\x1b\[[0-9;]*m)*$", re.MULTILINE)
 _UNSAFE_IN_TEXT = re.compile(_UNSAFE.pattern.replace("\x00-\x1f", "\x00-\x08\x0b-\x1f"))
 
+STDOUT_CLOSED = "stdout is closed, so that nothing can be told; to drop what it says, use >/dev/null"
+
 
 def clean_for_terminal(text: str, *, lines: bool = False) -> str:
     """Returns `text` without anything that a terminal would obey; what is replaced stays visible where it can.
@@ -54,6 +56,19 @@ def _replace(match: re.Match[str]) -> str:
 
 def _keep_styles(filling: re.Match[str]) -> str:
     return "".join(_STYLE.findall(filling.group()))
+
+
+def open_closed_streams() -> bool:
+    """Gives a closed stdin (`<&-`) and stderr (cron's `2>&-`), which are None to Python, an end that leads nowhere.
+
+    Returns:
+        False if stdout is closed too: what was asked for would be lost.
+    """
+    if sys.stdin is None:
+        sys.stdin = Path(os.devnull).open(encoding="utf-8")  # noqa: SIM115  open to the end, as the real one is
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    return sys.stdout is not None
 
 
 def wants_color(choice: str, stream: TextIO, environment: Mapping[str, str]) -> bool:

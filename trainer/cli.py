@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from drama_app.errors import DramaError, Interrupted, TrainingError, UsageError
-from drama_app.output import clean_for_terminal
+from drama_app.output import STDOUT_CLOSED, clean_for_terminal, open_closed_streams
 from trainer.commands import VERBS, whole_recipe
 from trainer.narration import show_progress
 
@@ -45,6 +45,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Threads that spin while they wait take the cores from those that work; read when OpenMP is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    if not open_closed_streams():
+        return _tell(TrainingError(STDOUT_CLOSED))
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")  # bars of transformers: a line for each per cent in a log
     logging.captureWarnings(True)  # what a library warns of tells a person nothing to act on

@@ -181,6 +181,33 @@ def test_output_that_cannot_be_written_is_told_in_a_line(home: Path) -> None:
     assert "No space left on device" in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("program", ["drama_app", "trainer.cli"])
+def test_a_closed_stdout_is_an_error_in_a_line(program: str) -> None:
+    """What was asked for would be lost: exit code 2 and a sentence, no traceback."""
+    run = f"exec '{sys.executable}' -m {program} >&-"
+    done = subprocess.run(["sh", "-c", run], stderr=subprocess.PIPE, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "stdout is closed" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "code", "said"),
+    [
+        ("2>&-", "config show", 0, "folder.data"),
+        ("2>&-", "serch x", 2, ""),
+        ("<&-", "--plain", 0, "search>"),
+        ("<&-", "purge", 0, "there is nothing to remove"),
+        ("<&- 2>&-", "config show", 0, "folder.data"),
+    ],
+)
+def test_a_closed_stdin_or_stderr_is_an_empty_one(closed: str, arguments: str, code: int, said: str) -> None:
+    """As under cron: data and exit code are those of any other run."""
+    run = f"exec '{sys.executable}' -m drama_app {arguments} {closed}"
+    done = subprocess.run(["sh", "-c", run], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert said in done.stdout
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])
 def test_completion_knows_the_verbs(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The script of each shell names the verbs."""
