@@ -51,16 +51,10 @@ def show_results(results: Results, *, links: bool, explain: bool, passages: int 
         explain: Add a table of scores under each passage.
         passages: How many passages of each hit to show.
     """
-    if not results.hits:
-        yield Text("nothing found")
-        return
-    from drama_app.rank import count_likely, find_missing_phrase
+    from drama_app.rank import count_likely
 
-    if phrase := find_missing_phrase(results):
-        yield Text(f'no hit holds "{clean_for_terminal(phrase)}"; what is near it:', NAME)
-    elif results.nothing_good_enough:
-        yield Text("nothing good enough; nearest miss:" if len(results.hits) == 1 else
-                   "nothing good enough; nearest misses:", NAME)  # fmt: skip
+    if verdict := "; ".join(filter(None, describe_verdict(results))):
+        yield Text(verdict, NAME if results.hits else "")
     indent, likely = len(str(len(results.hits))) + 2, count_likely(results)
     for rank, hit in enumerate(results.hits, 1):
         if rank > 1:
@@ -74,6 +68,19 @@ def show_results(results: Results, *, links: bool, explain: bool, passages: int 
             yield Padding(_mark(passage), (0, 0, 0, indent))
             if explain:
                 yield Padding(_explain(hit, passage), (0, 0, 0, indent))
+
+
+def describe_verdict(results: Results) -> tuple[str, str]:
+    """Returns why the hits are not what was asked for, and what they are; "" and "" if they are."""
+    from drama_app.rank import find_missing_phrase
+
+    if not results.hits:
+        return "nothing found", ""
+    if phrase := find_missing_phrase(results):
+        return f'no hit holds "{clean_for_terminal(phrase)}"', "what is near it:"
+    if results.nothing_good_enough:
+        return "nothing good enough", "nearest miss:" if len(results.hits) == 1 else "nearest misses:"
+    return "", ""
 
 
 def _show_hit(rank: int, hit: Hit, indent: int, *, links: bool) -> Iterator[Text | Padding]:

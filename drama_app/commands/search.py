@@ -49,8 +49,9 @@ def declare(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:
-    """Searches; 1 if nothing good enough was found."""
+    """Searches; 1 if nothing good enough was found, or none of it holds a quoted phrase."""
     from drama_app.library import Library
+    from drama_app.rank import find_missing_phrase
 
     if (arguments.query is None) == (arguments.similar is None):
         raise UsageError("say what to search for: a QUERY or --similar FILE, one of them")
@@ -60,6 +61,7 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
         raise UsageError("-0 goes with --paths")
     with Library.open(settings) as library:
         results = _find(library, arguments)
+        found = bool(results.hits) and not (results.nothing_good_enough or find_missing_phrase(results))
         if not results.hits:
             _hint(library, arguments, output)
         if not (arguments.json or arguments.jsonl or arguments.paths):
@@ -72,10 +74,9 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
         verdict = verdict_to_json(results)
         for hit in results.hits:
             output.write_json({**verdict, **hit_to_json(hit)}, indent=None)
-    elif arguments.paths and not results.nothing_good_enough:
-        for hit in results.hits:
-            output.write_path(hit.path, end=b"\0" if arguments.null else b"\n")
-    return 0 if results.hits and not results.nothing_good_enough else 1
+    elif arguments.paths:
+        _write_paths(results, found, arguments, output)
+    return 0 if found else 1
 
 
 def _find(library: "Library", arguments: argparse.Namespace) -> Results:
@@ -127,6 +128,17 @@ def _show(results: Results, arguments: argparse.Namespace, output: Output) -> No
     links = output.color and output.for_person
     output.show(*show_results(results, links=links, explain=arguments.explain, passages=arguments.passages or 1))
     output.detail(f"{len(results.hits)} files in {describe_seconds(results.seconds)}")
+
+
+def _write_paths(results: Results, found: bool, arguments: argparse.Namespace, output: Output) -> None:
+    """Near misses are no paths to act on: of them only stderr is told."""
+    if not found:
+        from drama_app.listing import describe_verdict
+
+        output.note(describe_verdict(results)[0])
+        return
+    for hit in results.hits:
+        output.write_path(hit.path, end=b"\0" if arguments.null else b"\n")
 
 
 def split_page(text: str) -> tuple[Path, int | None]:

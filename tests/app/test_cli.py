@@ -342,10 +342,10 @@ def test_a_paused_folder_that_is_named_is_followed_again(
 
 
 @pytest.mark.parametrize("missed", [True, False])
-def test_each_line_of_jsonl_says_whether_it_is_a_near_miss(
+def test_near_misses_are_told_and_are_no_paths_to_act_on(
     tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, missed: bool
 ) -> None:
-    """Who reads line by line learns as much as who reads the whole object."""
+    """Each line of --jsonl says what its hit is, --paths has none of them, and both end with exit code 1."""
     folder = tmp_path / "docs"
     folder.mkdir()
     for name in ("bees", "wasps"):
@@ -354,10 +354,19 @@ def test_each_line_of_jsonl_says_whether_it_is_a_near_miss(
     capsys.readouterr()
     monkeypatch.setattr(rank, "is_hopeless", lambda *_, **__: missed)
 
-    code = cli.main(["search", 'dance "under the comb"', "--jsonl"])
+    phrase = 'dance "under the comb"'
+    code = cli.main(["search", "dance comb", "--jsonl"])
+    assert (code, capsys.readouterr().out.count('"missing_phrase": null')) == (int(missed), 2)
+    code = cli.main(["search", phrase, "--jsonl"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert (code, [line["nothing_good_enough"] for line in lines]) == (int(missed), [missed, missed])
+    assert (code, [line["nothing_good_enough"] for line in lines]) == (1, [missed, missed])
     assert [line["missing_phrase"] for line in lines] == ["under the comb"] * 2
+
+    assert cli.main(["search", phrase, "--paths"]) == 1
+    out, err = capsys.readouterr()
+    assert (out, err) == ("", 'no hit holds "under the comb"\n')
+    assert cli.main(["search", 'dance "on the comb"', "--paths"]) == int(missed)
+    assert capsys.readouterr().out.count("\n") == (0 if missed else 2)
 
 
 def test_doctor_tells_all_it_found_although_a_check_fails_itself(
