@@ -42,7 +42,9 @@ def _here() -> Path:
         return Path.home()
 
 
-def show_results(results: Results, *, links: bool, explain: bool, passages: int = 1) -> Iterator[Text | Padding]:
+def show_results(
+    results: Results, *, links: bool, explain: bool, passages: int = 1, verdicts: bool = True
+) -> Iterator[Text | Padding]:
     """Yields the hits, best first, for a terminal.
 
     Args:
@@ -50,16 +52,17 @@ def show_results(results: Results, *, links: bool, explain: bool, passages: int 
         links: Make each path clickable.
         explain: Add a table of scores under each passage.
         passages: How many passages of each hit to show.
+        verdicts: Say between them what `narrate_results` says.
     """
     from drama_app.rank import count_likely
 
-    if verdict := "; ".join(filter(None, describe_verdict(results))):
+    if verdicts and (verdict := _join_verdict(results)):
         yield Text(verdict, NAME if results.hits else "")
     indent, likely = len(str(len(results.hits))) + 2, count_likely(results)
     for rank, hit in enumerate(results.hits, 1):
         if rank > 1:
             yield Text()
-        if rank == likely + 1:
+        if verdicts and rank == likely + 1:
             yield Text("less likely:\n", DIM)
         yield from _show_hit(rank, hit, indent, links=links)
         for number, passage in enumerate(hit.passages[:passages]):
@@ -68,6 +71,20 @@ def show_results(results: Results, *, links: bool, explain: bool, passages: int 
             yield Padding(_mark(passage), (0, 0, 0, indent))
             if explain:
                 yield Padding(_explain(hit, passage), (0, 0, 0, indent))
+
+
+def narrate_results(results: Results) -> Iterator[str]:
+    """Yields what is to be known of the hits apart from them, a line each."""
+    from drama_app.rank import count_likely
+
+    if verdict := _join_verdict(results):
+        yield verdict
+    if (likely := count_likely(results)) < len(results.hits):
+        yield f"less likely: from hit {likely + 1} on"
+
+
+def _join_verdict(results: Results) -> str:
+    return "; ".join(filter(None, describe_verdict(results)))
 
 
 def describe_verdict(results: Results) -> tuple[str, str]:

@@ -123,10 +123,14 @@ def _hint(library: "Library", arguments: argparse.Namespace, output: Output) -> 
 
 
 def _show(results: Results, arguments: argparse.Namespace, output: Output) -> None:
-    from drama_app.listing import describe_seconds, show_results
+    from drama_app.listing import describe_seconds, narrate_results, show_results
 
-    links = output.color and output.for_person
-    output.show(*show_results(results, links=links, explain=arguments.explain, passages=arguments.passages or 1))
+    for_person, passages = output.for_person, arguments.passages or 1
+    links = output.color and for_person
+    if not for_person:  # another program reads hits there, and nothing else
+        for line in narrate_results(results):
+            output.note(line)
+    output.show(*show_results(results, links=links, explain=arguments.explain, passages=passages, verdicts=for_person))
     output.detail(f"{len(results.hits)} files in {describe_seconds(results.seconds)}")
 
 

@@ -362,6 +362,9 @@ def test_near_misses_are_told_and_are_no_paths_to_act_on(
     assert (code, [line["nothing_good_enough"] for line in lines]) == (1, [missed, missed])
     assert [line["missing_phrase"] for line in lines] == ["under the comb"] * 2
 
+    assert cli.main(["search", phrase]) == 1
+    out, err = capsys.readouterr()
+    assert ("bees.txt" in out, "no hit holds" in out, "no hit holds" in err) == (True, False, True)
     assert cli.main(["search", phrase, "--paths"]) == 1
     out, err = capsys.readouterr()
     assert (out, err) == ("", 'no hit holds "under the comb"\n')

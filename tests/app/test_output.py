@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from drama_app.listing import describe_report, shorten_path, show_results
+from drama_app.listing import describe_report, narrate_results, shorten_path, show_results
 from drama_app.output import (
     SNIPPET_CHARACTERS,
     Output,
@@ -188,6 +188,19 @@ def test_nearest_misses_are_called_so() -> None:
     missed = Results("q", "fused", found.hits, True, 0.0)
 
     assert "nothing good enough; nearest miss:" in render(missed)
+    assert list(narrate_results(missed)) == ["nothing good enough; nearest miss:"]
+
+
+def test_less_likely_hits_are_told_apart() -> None:
+    """A terminal has a line between them; where another program reads the hits, stderr says from which one on."""
+    best = Score("meaning", 0.8, 1, 6.0)
+    hits = [results(f"/tmp/{share}", "text", scores=(replace(best, share=share),)).hits[0] for share in (6.0, 1.0)]
+    found = replace(results("/tmp/a", "text"), hits=tuple(hits))
+
+    assert "less likely:" in render(found)
+    assert list(narrate_results(found)) == ["less likely: from hit 2 on"]
+    shown = show_results(found, links=False, explain=False, verdicts=False)
+    assert not any("likely" in str(getattr(each, "renderable", each)) for each in shown)
 
 
 def test_failures_are_listed_by_reason() -> None:
