@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
+from drama_app.conditions import Chip, add_chips, make_chip, make_filters
 from drama_app.config import Settings, expand_home
 from drama_app.errors import DramaError, NoIndexError, UsageError
 from drama_app.listing import count_of, describe_bytes, describe_report, describe_seconds, describe_status, shorten_path
@@ -20,7 +21,6 @@ from drama_app.output import clean_for_terminal
 from drama_app.rank import count_likely
 from drama_app.records import Filters, Hit, Mode, Progress, Results
 from drama_app.scan import is_there
-from drama_app.tui.filtering import Chip, add_chips, make_chip, make_filters
 from drama_app.tui.opening import open_file
 from drama_app.tui.plain_words import (
     HELP,

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from textual.message import Message
 
+from drama_app.conditions import Chip, find_folders, make_filters
 from drama_app.errors import DramaError
 from drama_app.records import Filters, Mode, Passage, Results
-from drama_app.tui.filtering import Chip, find_folders, make_filters
 
 if TYPE_CHECKING:
     from drama_app.library import Library

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from textual.widgets import OptionList
 
+from drama_app.conditions import Chip, Choices, add_chips, complete, make_filters, read_line, split_query
 from drama_app.errors import UsageError
 from drama_app.tui.app import DramaApp
-from drama_app.tui.filtering import Chip, Choices, add_chips, complete, make_filters, read_line, split_query
 from drama_app.tui.widgets.filter_bar import FilterBar, FilterInput
 from tests.tui.conftest import until
 

@@ -12,11 +12,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList
 
+from drama_app.conditions import Chip
 from drama_app.config import load_settings
 from drama_app.errors import UsageError
 from drama_app.records import Hit, PassageHit, Results, Score, SyncReport
 from drama_app.tui.app import DramaApp
-from drama_app.tui.filtering import Chip
 from drama_app.tui.history import Walk
 from drama_app.tui.messages import SearchInside, SyncEnded
 from drama_app.tui.screens.actions import ActionsScreen

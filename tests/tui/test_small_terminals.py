@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from rich.cells import cell_len
 
+from drama_app.conditions import Chip
 from drama_app.tui.app import DramaApp
-from drama_app.tui.filtering import Chip
 from drama_app.tui.palette import list_commands
 from drama_app.tui.screens.add_folder import AddFolderScreen
 from drama_app.tui.screens.export import NAMES, Choice, ExportScreen

@@ -12,9 +12,9 @@ from textual import on, work
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
+from drama_app.conditions import Chip
 from drama_app.records import Mode, SyncReport
 from drama_app.tui import searching
-from drama_app.tui.filtering import Chip
 from drama_app.tui.screens.hit_actions import HitActions
 from drama_app.tui.searching import MOST, PAGE, Answered, Request, SentencesMarked
 from drama_app.tui.widgets.result_list import ResultList

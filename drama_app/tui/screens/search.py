@@ -13,11 +13,11 @@ from textual.containers import Container, VerticalScroll
 from textual.screen import Screen
 from textual.widgets import Input, Static
 
+from drama_app.conditions import Chip, add_chips, split_query
 from drama_app.errors import UsageError
 from drama_app.output import clean_for_terminal
 from drama_app.records import Mode, Status
 from drama_app.tui.advice import Situation, describe_nothing, describe_notice, describe_state
-from drama_app.tui.filtering import Chip, add_chips, split_query
 from drama_app.tui.history import Walk
 from drama_app.tui.messages import SearchInside
 from drama_app.tui.screens.asking import DEBOUNCE, AskingScreen

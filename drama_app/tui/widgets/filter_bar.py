@@ -20,9 +20,9 @@ from textual.style import Style
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
+from drama_app.conditions import FORMS, Chip, Choices, complete, find_folders, read_line, typed_folder
 from drama_app.errors import UsageError
 from drama_app.output import clean_for_terminal
-from drama_app.tui.filtering import FORMS, Chip, Choices, complete, find_folders, read_line, typed_folder
 from drama_app.tui.widgets.clean_input import CleanInput
 
 MOST_DIRECTORIES = 2_000  # entries of one directory that are looked at
