@@ -36,8 +36,10 @@ def declare(parser: argparse.ArgumentParser) -> None:
     chosen.add_argument(
         "--in", dest="folders", action="append", default=[], type=read_name, metavar="FOLDER", help="below FOLDER"
     )
-    chosen.add_argument("--type", dest="types", action="append", default=[], metavar="TYPE", help="pdf, md, docx, ...")
-    chosen.add_argument("--lang", action="append", default=[], metavar="CODE", help="en, de, zh, ...")
+    chosen.add_argument(
+        "--type", dest="types", action="append", default=[], type=read_type, metavar="TYPE", help="pdf, ..."
+    )
+    chosen.add_argument("--lang", action="append", default=[], type=read_lang, metavar="CODE", help="en, de, zh, ...")
     chosen.add_argument("--since", type=read_date, metavar="DATE", help="changed on or after 2024, 2024-05, 2024-05-31")
     chosen.add_argument("--until", type=read_last_date, metavar="DATE", help="changed on or before")
     shape = parser.add_argument_group("output").add_mutually_exclusive_group()
@@ -59,6 +61,8 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
         raise UsageError("the query is empty")
     if arguments.null and not arguments.paths:
         raise UsageError("-0 goes with --paths")
+    if None not in (arguments.since, arguments.until) and arguments.since > arguments.until:
+        raise UsageError("--since lies after --until, so nothing can match; leave one of them out")
     with Library.open(settings) as library:
         results = _find(library, arguments)
         found = bool(results.hits) and not (results.nothing_good_enough or find_missing_phrase(results))
@@ -82,8 +86,8 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
 def _find(library: "Library", arguments: argparse.Namespace) -> Results:
     filters = Filters(
         folders=tuple(_follow(Path(folder)) for folder in arguments.folders),
-        types=tuple(name.lower().removeprefix(".") for name in arguments.types),
-        languages=tuple(name.lower() for name in arguments.lang),
+        types=tuple(arguments.types),
+        languages=tuple(arguments.lang),
         since=arguments.since,
         until=arguments.until,
     )
@@ -167,6 +171,25 @@ def read_count(text: str) -> int:
     if not re.fullmatch("[0-9]{1,4}", text) or not 1 <= int(text) <= 1000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
     return int(text)
+
+
+def read_type(text: str) -> str:
+    """Returns a kind or an ending: "*.PDF" is "pdf"."""
+    return _read_condition("type", text)
+
+
+def read_lang(text: str) -> str:
+    """Returns the code of a language."""
+    return _read_condition("lang", text)
+
+
+def _read_condition(key: str, text: str) -> str:
+    from drama_app.conditions import make_chip
+
+    try:
+        return make_chip(key, text).value
+    except UsageError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def read_date(text: str) -> float:

@@ -13,7 +13,7 @@ import pytest
 from filelock import FileLock
 
 from drama_app import cli, rank
-from drama_app.commands.search import read_date, read_last_date, split_page
+from drama_app.commands.search import read_date, read_lang, read_last_date, read_type, split_page
 from drama_app.config import load_settings
 from drama_app.library import Library
 
@@ -41,6 +41,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["search", "x", "-0"], "-0 goes with --paths"),
         (["search", "x", "--limit", "0"], "not a number from 1 to 1000"),
         (["search", "x", "--since", "May"], "not a date"),
+        (["search", "x", "--since", "2025", "--until", "2024"], "--since lies after --until"),
+        (["search", "x", "--lang", "English"], "is not a language code. Write lang:de"),
+        (["search", "x", "--type", "*.*"], "is not a type. Write type:pdf"),
         (["search", "x"], "drama-app index FOLDER"),
         (["status"], "drama-app index FOLDER"),
         (["index"], "drama-app index FOLDER"),
@@ -229,6 +232,12 @@ def test_dates_of_other_forms_cover_their_days_too(text: str, first: str, days: 
     assert read_date(text) == read_date(first)
     assert read_last_date(text) - read_date(text) == pytest.approx(days * 86_400, abs=1)
     assert read_last_date("20240131T12:00") == read_date("2024-01-31 12:00")
+
+
+def test_a_type_may_be_written_as_a_pattern() -> None:
+    """`--type '*.PDF'` and `--type .pdf` are what the terminal UI makes of them: pdf."""
+    assert [read_type(text) for text in ("*.PDF", ".pdf", "pdf", "c++")] == ["pdf", "pdf", "pdf", "c++"]
+    assert read_lang("DE") == "de"
 
 
 def test_a_name_with_a_number_sign_is_itself(tmp_path: Path) -> None:
