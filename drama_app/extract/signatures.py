@@ -149,6 +149,8 @@ def _name_weak_medium(head: bytes) -> str | None:
         return "a BMP image"
     if head.startswith(b"MZ") and b"\x00" in head[:64]:
         return "a program"
+    if head[4:10] == b'\0\0\0\0{"':  # safetensors: the length of its JSON, which is far below 4 GB, then the JSON
+        return "a model file"
     if head[257:262] == b"ustar":
         return "an archive"
     if head[:1] == b"\x47" and head[188:189] == b"\x47" and head[376:377] == b"\x47":

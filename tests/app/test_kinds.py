@@ -5,6 +5,7 @@ import os
 import zipfile
 from importlib import import_module
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -14,6 +15,9 @@ from drama_app.extract.kinds import KINDS, detect
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(64)
 MAIL = b"From: a@example.org\r\nTo: b@example.org\r\nSubject: Hi\r\nDate: Mon, 1 Jan 2024 10:00:00\r\n\r\nText\r\n"
+
+LINES = b"a line of a log\n" * 5_000
+NOISE = Random(1).randbytes(500_000)
 
 
 def make_zip(*names: str, mimetype: str = "") -> bytes:
@@ -118,6 +122,32 @@ def test_what_is_not_read_says_why(name: str, data: bytes, reason: str, passed_o
     with pytest.raises(ExtractionError, match=reason) as caught:
         look_at(name, data)
     assert caught.value.passed_over is passed_over
+
+
+def test_bytes_behind_a_long_text_are_no_text() -> None:
+    """Weights behind 80 KB of JSON, or noise behind a text, are refused in words, not encoded for minutes."""
+    weights = b"\x08\xd0\x01\0\0\0\0\0" + b'{"a": [0, 1]} ' * 9_000 + NOISE
+    for name, data, reason, passed_over in (
+        ("x.safetensors", weights, "model file: no text", True),
+        ("x.dat", LINES + NOISE, "binary file: no text inside", True),
+        ("x.log", LINES + NOISE, "binary data, not text", False),
+    ):
+        with pytest.raises(ExtractionError, match=reason) as caught:
+            look_at(name, data)
+        assert caught.value.passed_over is passed_over
+
+
+def test_a_text_with_bytes_in_it_stays_a_text() -> None:
+    """What goes on as text, zeros of a power cut, raw parts of a mail and wide encodings lose nobody their file."""
+    for name, data, kind in (
+        ("x.log", LINES + NOISE + LINES, "text"),
+        ("x.log", LINES + NOISE[:1_000], "text"),
+        ("x.log", LINES + bytes(500_000), "text"),
+        ("x.mbox", b"From a@example.org Mon Jan  1 10:00:00 2024\n" + MAIL * 1_000 + NOISE, "mbox"),
+        ("x.js", b'var x = {"a": 1};\n' * 9_000, "code"),
+        ("x.txt", ("мир и покой\n" * 9_000 + "丁布" * 90_000).encode("utf-16"), "text"),
+    ):
+        assert look_at(name, data) == kind
 
 
 def test_every_kind_has_its_own_suffixes_and_a_handler() -> None:
