@@ -18,7 +18,7 @@ KEYS = ("in", "type", "lang", "since", "until")
 FORMS = "in:FOLDER, type:pdf, lang:de, since:2024-01-31 or until:2024-12"
 MOST_COMPLETIONS = 8
 
-_IN_QUERY = re.compile(rf'(?<!\S)({"|".join(KEYS)}):("[^"]+"|[^\s"]\S*)\s', re.IGNORECASE)
+_IN_QUERY = re.compile(rf'(?<!\S)({"|".join(KEYS)}):("[^"]+"|[^\s"]\S*)\s|"[^"]*"', re.IGNORECASE)
 _IN_LINE = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):", re.IGNORECASE)
 _LAST_WORD = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):((?:(?!\s(?:{'|'.join(KEYS)}):).)*)$", re.IGNORECASE)
 
@@ -93,6 +93,8 @@ def split_query(query: str) -> tuple[str, tuple[Chip, ...], str]:
 
     def take(match: re.Match[str]) -> str:
         nonlocal complaint
+        if match[1] is None:
+            return match[0]  # a phrase: what is in it was insisted on
         try:
             chips.append(make_chip(match[1], match[2]))
         except UsageError as error:

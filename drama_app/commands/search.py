@@ -17,6 +17,7 @@ from drama_app.output import Output, hit_to_json, results_to_json, verdict_to_js
 from drama_app.records import Filters, Results
 
 if TYPE_CHECKING:
+    from drama_app.conditions import Chip
     from drama_app.library import Library
 
 NAME = "search"
@@ -55,19 +56,12 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
     from drama_app.library import Library
     from drama_app.rank import find_missing_phrase
 
-    if (arguments.query is None) == (arguments.similar is None):
-        raise UsageError("say what to search for: a QUERY or --similar FILE, one of them")
-    if arguments.query is not None and not arguments.query.strip():
-        raise UsageError("the query is empty")
-    if arguments.null and not arguments.paths:
-        raise UsageError("-0 goes with --paths")
-    if None not in (arguments.since, arguments.until) and arguments.since > arguments.until:
-        raise UsageError("--since lies after --until, so nothing can match; leave one of them out")
+    conditions = _settle(arguments, output)
     with Library.open(settings) as library:
         results = _find(library, arguments)
         found = bool(results.hits) and not (results.nothing_good_enough or find_missing_phrase(results))
         if not results.hits:
-            _hint(library, arguments, output)
+            _hint(library, arguments, conditions, output)
         if not (arguments.json or arguments.jsonl or arguments.paths):
             if output.for_person and arguments.query is not None:  # a file's path has no words to mark
                 results = library.mark_sentences(results)
@@ -81,6 +75,45 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
     elif arguments.paths:
         _write_paths(results, found, arguments, output)
     return 0 if found else 1
+
+
+def _settle(arguments: argparse.Namespace, output: Output) -> tuple["Chip", ...]:
+    """Makes the arguments what is asked; returns the conditions that the query held.
+
+    Raises:
+        UsageError: they ask for nothing, or for what cannot be.
+    """
+    if (arguments.query is None) == (arguments.similar is None):
+        raise UsageError("say what to search for: a QUERY or --similar FILE, one of them")
+    if arguments.query is not None and not arguments.query.strip():
+        raise UsageError("the query is empty")
+    if arguments.null and not arguments.paths:
+        raise UsageError("-0 goes with --paths")
+    conditions = _take_conditions(arguments, output)
+    if None not in (arguments.since, arguments.until) and arguments.since > arguments.until:
+        raise UsageError("--since lies after --until, so nothing can match; leave one of them out")
+    return conditions
+
+
+def _take_conditions(arguments: argparse.Namespace, output: Output) -> tuple["Chip", ...]:
+    """Takes `type:pdf` and the like out of the query, as the terminal UI does; each is as the option of its name."""
+    from drama_app.conditions import make_filters, split_query
+
+    query, chips, complaint = split_query(f"{arguments.query or ''} ")
+    if complaint:
+        output.note(f"{complaint}. It is searched for as it stands")
+    if not chips:
+        return ()
+    if not query.strip():
+        raise UsageError(f"the query has conditions only ({' '.join(map(str, chips))}): say what to search for too")
+    chosen = make_filters(chips, ())
+    arguments.query = query.strip()
+    arguments.folders = [*arguments.folders, *map(str, chosen.folders)]
+    arguments.types = [*arguments.types, *chosen.types]
+    arguments.lang = [*arguments.lang, *chosen.languages]
+    arguments.since = chosen.since if chosen.since is not None else arguments.since
+    arguments.until = chosen.until if chosen.until is not None else arguments.until
+    return chips
 
 
 def _find(library: "Library", arguments: argparse.Namespace) -> Results:
@@ -111,10 +144,12 @@ def _follow(path: Path) -> Path:
         raise UsageError(f"{path} cannot be followed: it is a circle of links") from error
 
 
-def _hint(library: "Library", arguments: argparse.Namespace, output: Output) -> None:
+def _hint(library: "Library", arguments: argparse.Namespace, conditions: tuple["Chip", ...], output: Output) -> None:
     """Says which condition may have left nothing."""
     from drama_app.scan import is_there
 
+    for each in conditions:
+        output.note(f'{each} was taken for a condition; in "quotes" it is searched for')
     roots = library.roots()
     for name in arguments.folders:
         folder = _follow(Path(name))

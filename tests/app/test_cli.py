@@ -43,6 +43,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (["search", "x", "--since", "May"], "not a date"),
         (["search", "x", "--since", "2025", "--until", "2024"], "--since lies after --until"),
         (["search", "x", "--lang", "English"], "is not a language code. Write lang:de"),
+        (["search", "type:pdf"], "say what to search for too"),
+        (["search", "x until:2024", "--since", "2025"], "--since lies after --until"),
         (["search", "x", "--type", "*.*"], "is not a type. Write type:pdf"),
         (["search", "x"], "drama-app index FOLDER"),
         (["status"], "drama-app index FOLDER"),
@@ -348,6 +350,29 @@ def test_a_paused_folder_that_is_named_is_followed_again(
     assert f"{folder} was paused: it is followed again" in err
     assert cli.main(["index", str(folder)]) == 0
     assert "paused" not in capsys.readouterr().err
+
+
+def test_conditions_in_the_query_are_those_of_the_options(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`bees type:md` is what it is in the terminal UI; what left nothing is told, and a phrase is left whole."""
+    for name in ("bees.txt", "bees.md"):
+        (tmp_path / "docs").mkdir(exist_ok=True)
+        (tmp_path / "docs" / name).write_text(
+            f"Bees dance on the comb, says {name}, type:pdf or not.", encoding="utf-8"
+        )
+    cli.main(["index", str(tmp_path / "docs"), "--retriever", str(tiny)])
+    capsys.readouterr()
+
+    assert cli.main(["search", f"type:md bees in:{tmp_path / 'docs'}", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["query"], [Path(hit["path"]).name for hit in found["hits"]]) == ("bees", ["bees.md"])
+    assert cli.main(["search", '"type:pdf or not"', "--paths"]) == 0
+    assert capsys.readouterr().out.count("\n") == 2
+    assert cli.main(["search", "bees until:1999", "--paths"]) == 1
+    assert "until:1999 was taken for a condition" in capsys.readouterr().err
+    assert cli.main(["search", "bees lang:English", "--paths"]) == 0
+    assert "lang:english is not a language code" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("missed", [True, False])

@@ -15,6 +15,17 @@ from tests.tui.conftest import until
 TODAY = datetime(2024, 5, 31)
 
 
+def test_a_phrase_keeps_what_looks_like_a_condition() -> None:
+    """What is in quotes is searched for as it stands."""
+    query = 'the "type:pdf or type:md" switch '
+    assert split_query(query) == (query, (), "")
+    assert split_query('in:"my notes" bees "a b" type:md ') == (
+        'bees "a b" ',
+        (Chip("in", "my notes"), Chip("type", "md")),
+        "",
+    )
+
+
 def test_a_line_holds_several_conditions_and_folders_with_spaces() -> None:
     """A value runs to the next key, with or without quotes."""
     assert read_line('in:My Documents type:.PDF in:"a b" lang:DE') == (
