@@ -77,7 +77,7 @@ def _run(argv: list[str], output: Output) -> int:
     try:
         arguments = parse(argv)
         output = Output(color=arguments.color, quiet=arguments.quiet, verbose=arguments.verbose)
-        settings = load_settings(arguments.flags(arguments))
+        settings = arguments.load(arguments.flags(arguments))
         set_up_logging(settings, verbose=output.verbose and arguments.verb is not None)
         return int(arguments.run(arguments, settings, output))
     except BrokenPipeError:
@@ -156,7 +156,7 @@ def build_parser(*, verbs: bool = True) -> Parser:
     )
     parser.add_argument("--version", action=ShowVersion)
     terminal_ui.declare(parser)
-    parser.set_defaults(run=terminal_ui.run, flags=terminal_ui.flags, root_parser=parser)
+    parser.set_defaults(run=terminal_ui.run, flags=terminal_ui.flags, load=load_settings, root_parser=parser)
     if verbs:
         _add_verbs(parser, shared)
     return parser
@@ -176,7 +176,7 @@ def _add_verbs(parser: Parser, shared: Parser) -> None:
             allow_abbrev=False,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        child.set_defaults(run=verb.run, flags=_no_flags, root_parser=parser)
+        child.set_defaults(run=verb.run, flags=_no_flags, load=load_settings, root_parser=parser)
         verb.declare(child)
 
 

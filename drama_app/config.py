@@ -127,6 +127,11 @@ def load_settings(flags: Mapping[str, object] | None = None, environment: Mappin
     return resolve_settings(flags, environment)[0]
 
 
+def default_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Returns the settings of somebody who has chosen none but where things are."""
+    return Settings(**_find_folders(os.environ if environment is None else environment)[0])  # type: ignore[arg-type]
+
+
 def resolve_settings(
     flags: Mapping[str, object] | None = None, environment: Mapping[str, str] | None = None
 ) -> tuple[Settings, tuple[Choice, ...]]:
@@ -282,7 +287,10 @@ def _read_file(path: Path) -> dict[str, object]:
         content = tomllib.loads(text)
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:  # not UTF-8 and not TOML are ValueErrors
+    except OSError as error:
+        said = f"cannot read the configuration {path}: {error.strerror}"
+        raise UsageError(f"{said}; see that you may read it, or move it away") from error
+    except ValueError as error:  # not UTF-8 and not TOML
         raise UsageError(f"cannot read the configuration {path}: {error}; correct it or move it away") from error
     known = {_key(item): item for item in _options()}
     tables = {key.partition(".")[0] for key in known}

@@ -5,13 +5,13 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from drama_app.config import Settings
-from drama_app.errors import DramaError, NoIndexError
+from drama_app.config import Settings, default_settings, load_settings
+from drama_app.errors import DramaError, NoIndexError, UsageError
 from drama_app.output import Output, clean_for_terminal
 
 NAME = "doctor"
@@ -35,13 +35,22 @@ class Check:
 def declare(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments."""
     parser.add_argument("--json", action="store_true", help="print a JSON list")
+    parser.set_defaults(load=load_anyway)
+
+
+def load_anyway(flags: Mapping[str, object]) -> Settings:
+    """The settings in force, or the defaults: a configuration that is refused is for the checks to tell."""
+    try:
+        return load_settings(flags)
+    except UsageError:
+        return default_settings()
 
 
 def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:
     """Runs every check; 1 if one fails."""
     checks: list[Check] = []
     steps: tuple[Callable[[Settings], Iterator[Check]], ...] = (
-        check_folders, check_disk, check_processor, check_retriever, check_index, check_watching,
+        check_settings, check_folders, check_disk, check_processor, check_retriever, check_index, check_watching,
     )  # fmt: skip
     for step in steps:
         checks += _run_step(step, settings)
@@ -58,12 +67,21 @@ def _run_step(step: Callable[[Settings], Iterator[Check]], settings: Settings) -
     name = step.__name__.removeprefix("check_")
     try:
         yield from step(settings)
-    except (DramaError, OSError) as error:
+    except DramaError as error:
         yield Check(name, "fail", str(error))
+    except OSError as error:
+        yield Check(name, "fail", f"{error.filename}: {error.strerror}" if error.filename else str(error))
     except Exception as error:
         log.critical("unexpected error in a check", exc_info=True)
         said = f"this check itself failed: {type(error).__name__}: {error}"
         yield Check(name, "fail", f"{said}; the details are in {settings.log_file}")
+
+
+def check_settings(settings: Settings) -> Iterator[Check]:
+    """The configuration and the environment are understood; what is refused is told by the error itself."""
+    load_settings()
+    there = settings.config_file.exists()
+    yield Check("settings", "ok", f"{settings.config_file} is understood" if there else "they are the defaults")
 
 
 def check_folders(settings: Settings) -> Iterator[Check]:

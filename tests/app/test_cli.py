@@ -406,6 +406,19 @@ def test_near_misses_are_told_and_are_no_paths_to_act_on(
     assert capsys.readouterr().out.count("\n") == (0 if missed else 2)
 
 
+def test_a_configuration_that_cannot_be_read_is_told_by_doctor(capsys: pytest.CaptureFixture[str], home: Path) -> None:
+    """Each verb says why in one sentence that names the file once; doctor goes on with its other checks."""
+    (home / "config" / "config.toml").mkdir(parents=True)
+    said = f"cannot read the configuration {home / 'config' / 'config.toml'}: Is a directory; see that you may read it"
+
+    assert cli.main(["status"]) == 2
+    assert capsys.readouterr().err.startswith(f"drama-app: {said}")
+    assert cli.main(["doctor"]) == 1
+    out, err = capsys.readouterr()
+    assert f"fail  settings    {said}" in out and "disk" in out
+    assert err == ""
+
+
 def test_doctor_tells_all_it_found_although_a_check_fails_itself(
     tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
