@@ -79,6 +79,18 @@ def cut(document: Document, *, size: int = SIZE, overlap: int = OVERLAP) -> list
     return [replace(passage, language=language) for passage, language in zip(passages, languages, strict=True)]
 
 
+def fold_repeats(passages: list[Passage]) -> list[Passage]:
+    """The passages without those whose text an earlier one of the document holds.
+
+    A log or a mailing that repeats a paragraph a thousand times would fill every list of candidates by itself.
+    """
+    first = {passage.text: passage for passage in reversed(passages)}
+    if len(first) == len(passages):
+        return passages
+    kept = [passage for passage in passages if first[passage.text] is passage]
+    return [replace(passage, ordinal=ordinal) for ordinal, passage in enumerate(kept)]
+
+
 def embedded_text(title: str, passage: Passage) -> str:
     """Return what the encoder reads for a passage: its document's title and headings above the text.
 

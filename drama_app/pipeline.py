@@ -20,13 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
-from drama_app.chunk import cut, embedded_text
+from drama_app.chunk import cut, embedded_text, fold_repeats
 from drama_app.embed import Encoder
 from drama_app.errors import ExtractionError
 from drama_app.extract.kinds import KIND_SUFFIXES
 from drama_app.extract.pool import ExtractionPool
 from drama_app.jobs import Ahead, Job, Vectors, Writer
 from drama_app.manifest import FileRow, Manifest, now_ns
+from drama_app.pace import Pace
 from drama_app.records import Document, Passage, Progress, Skipped
 from drama_app.scan import Found, describe
 from drama_app.store import PassageStore
@@ -84,15 +85,16 @@ class Pipeline:
         self._underway: dict[tuple[bytes, str], Job] = {}
         self._jobs: dict[Path, Job] = {}
         self._settle_lock = threading.RLock()
-        self._total = self._bytes_total = self._bytes_done = 0
-        self._started = time.monotonic()
+        self._total = 0
+        self._pace = Pace()
         self._reading: Path | None = None
 
     # --- the caller's thread: encode -------------------------------------------------------------------------
 
     def run(self, files: Sequence[Found]) -> None:
         """Indexes `files` in their order, until all are settled or `stop` is set. Again for those left unsettled."""
-        self._total, self._bytes_total = self.tally.done + len(files), self._bytes_done + sum(f.size for f in files)
+        self._total = self.tally.done + len(files)
+        self._pace.expect(sum(found.size for found in files))
         self._told = time.monotonic()
         ready = Ahead(CHARACTERS_AHEAD)
         feeder = threading.Thread(target=self._feed, args=(files, ready), name="feeder", daemon=True)
@@ -264,6 +266,7 @@ class Pipeline:
             log.exception("%s cannot be cut into passages", job.found.path)
             self._fail(job, ExtractionError("its text cannot be cut into passages; the log file says why"))
             return False
+        self._pace.cut(job.found.size, len(job.passages))
         self._manifest.name_document(job.number, document.title)  # an interrupted run needs it to reuse vectors
         return True
 
@@ -310,6 +313,7 @@ class Pipeline:
             )  # fmt: skip
             self._manifest.put_files([self._row(each, job.number) for each in jobs])
             self._manifest.hide_replaced(job.reuse)
+        self._pace.store(job.found.size)
         for each in jobs:
             self._count(each.found)
 
@@ -338,15 +342,14 @@ class Pipeline:
     def _count(self, found: Found) -> None:
         with self._settle_lock:  # feeder and writer both count
             self.tally.done += 1
-            self._bytes_done += found.size
+            self._pace.settle(found.size)
 
     def _report(self, current: Path | None) -> None:
         now = time.monotonic()
         if now - self._told < 0.1:  # ten a second are enough for any display
             return
         self._told = now
-        spent = now - self._started
-        share = self._bytes_done / self._bytes_total if self._bytes_total else 0.0
+        spent = self._pace.spent()
         self._on_progress(
             Progress(
                 phase="index",
@@ -355,22 +358,10 @@ class Pipeline:
                 passages=self.tally.passages,
                 failed=len(self.tally.failed),
                 passages_per_second=self.tally.passages / spent if spent else 0.0,
-                seconds_left=spent / share - spent if share > 0.01 and spent > 2 else None,
+                seconds_left=self._pace.seconds_left(self.tally.passages),
                 current=current,
             )
         )
-
-
-def fold_repeats(passages: list[Passage]) -> list[Passage]:
-    """The passages without those whose text an earlier one of the document holds.
-
-    A log or a mailing that repeats a paragraph a thousand times would fill every list of candidates by itself.
-    """
-    first = {passage.text: passage for passage in reversed(passages)}
-    if len(first) == len(passages):
-        return passages
-    kept = [passage for passage in passages if first[passage.text] is passage]
-    return [replace(passage, ordinal=ordinal) for ordinal, passage in enumerate(kept)]
 
 
 def replace_stat(found: Found) -> Found:
