@@ -48,6 +48,12 @@ class Job:
         """The ending of the name, which with the content decides the kind."""
         return self.found.path.suffix.lower()
 
+    @property
+    def title(self) -> str:
+        """The document's, once there is one."""
+        assert self.document is not None
+        return self.document.title
+
 
 class Ahead:
     """A queue of jobs that holds a bounded amount of text."""

@@ -124,13 +124,13 @@ class Pipeline:
                 self._report(job.found.path)
                 if not job.passages:
                     writer.finish(job)
-                for passage in job.passages:
+                for encoded, passage in enumerate(job.passages, 1):
                     window.append((job, passage))
                     if len(window) >= ENCODE_PASSAGES:
                         writer.take(window, self._encode(window))
                         window = []
                         self._report(job.found.path)
-                        if self._stop.is_set():
+                        if self._stop.is_set() or self._drop_gone(job, encoded):
                             break
                 # A quiet queue means that waiting would only delay results.
                 if window and (ready.idle() or self._stop.is_set()):
@@ -142,9 +142,22 @@ class Pipeline:
             writer.flush()
             writer.wait()
 
+    def _drop_gone(self, job: Job, encoded: int) -> bool:
+        """True if a file and its copies went while it is encoded: the rest may be minutes for what is removed next.
+
+        What is stored of it stays invisible, and is removed with the orphans.
+        """
+        with self._settle_lock:  # or a copy that is met in between would wait for a document that never comes
+            files = (job, *job.copies)
+            if encoded == len(job.passages) or any(os.path.lexists(each.found.path) for each in files):
+                return False
+            self._abandon(job)
+        self._pace.cut(-job.found.size, encoded - len(job.passages))
+        return True
+
     def _encode(self, window: list[tuple[Job, Passage]]) -> Vectors:
         """Vectors of a window, float32 [passages, dim]; text that is known is not encoded again."""
-        texts = [embedded_text(_title(job), passage) for job, passage in window]
+        texts = [embedded_text(job.title, passage) for job, passage in window]
         known = {}
         for job in {id(job): job for job, _ in window}.values():
             known.update(self._stored_vectors(job))
@@ -308,7 +321,7 @@ class Pipeline:
         with self._settle_lock, self._manifest.transaction():
             jobs = self._close(job)
             self._manifest.finish_document(
-                job.number, kind=job.document.kind, title=_title(job), notes=job.document.notes,
+                job.number, kind=job.document.kind, title=job.title, notes=job.document.notes,
                 passages=len(job.passages), pages=job.document.pages,
             )  # fmt: skip
             self._manifest.put_files([self._row(each, job.number) for each in jobs])
@@ -384,8 +397,3 @@ def _same_stat(found: Found) -> bool:
 def _hash(path: Path) -> bytes:
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-
-
-def _title(job: Job) -> str:
-    assert job.document is not None
-    return job.document.title

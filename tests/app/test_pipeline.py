@@ -122,6 +122,28 @@ def test_stop_leaves_what_waits_for_the_encoder(library: Library, folder: Path) 
     assert library.status().pending == 300 - report.documents
 
 
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_file_that_goes_while_it_is_encoded_is_encoded_no_further(
+    library: Library, folder: Path, copied: bool
+) -> None:
+    """Nothing of it stays, unless a copy is there: then its content is wanted to the end."""
+    large = folder / "large.txt"
+    large.write_text("\n\n".join(f"Otter {number} swims in river {number}. " * 30 for number in range(300)))
+    if copied:
+        (folder / "a larger.txt").write_bytes(large.read_bytes())
+    (folder / "small.txt").write_text("about marmots")
+    encoder = Encoder(library, lambda: (folder / "large.txt").unlink(missing_ok=True))
+    report = library.sync()
+
+    assert (encoder.passages > 2 * pipeline.ENCODE_PASSAGES) is copied
+    assert names(library, "marmots") == ["small.txt"]
+    assert report.notes == () and not report.failed
+    library.sync()
+    assert names(library, "otter") == (["a larger.txt"] if copied else [])
+    assert library.check() == [] and library._manifest.unfinished() == []
+    assert set(library._store.counts()) == set(library._manifest.visible())
+
+
 def test_slow_file_holds_back_no_other(library: Library, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one file takes its time, those before it become searchable, and progress goes on being told."""
     (folder / "quick.txt").write_text("about otters")
