@@ -61,6 +61,8 @@ class DramaApp(EnduringApp):
 
     CSS_PATH = "app.tcss"
     TITLE = "drama"
+    # Always: a query typed right after the start would be commands on the screen that was left last.
+    DEFAULT_MODE = "search"
     MODES: ClassVar = {name: partial(open_screen, name) for name in SCREENS}
     HORIZONTAL_BREAKPOINTS: list[tuple[int, str]] | None = [(0, "-narrow"), (WIDE, "-wide")]  # noqa: RUF012  as Textual has it
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -92,8 +94,7 @@ class DramaApp(EnduringApp):
     def __init__(self, settings: Settings, background: str = "") -> None:
         self.settings = settings
         self.ui = load_state(settings)
-        # Screen and theme before anything is made: a screen or style sheet made twice takes 0.1 s of the first paint.
-        self.DEFAULT_MODE = self.ui.screen if self.ui.screen in SCREENS else "search"  # type: ignore[misc]  # read there
+        # The theme before anything is made: a style sheet made twice takes 0.1 s of the first paint.
         self._theme_wanted = choose_theme(settings.theme, os.environ, background)
         self.set_reactive(App.theme, self.ui.theme if self.ui.theme in THEMES else self._theme_wanted)
         super().__init__()
@@ -171,7 +172,6 @@ class DramaApp(EnduringApp):
 
     async def action_quit(self) -> None:
         """Leaves; what indexing has finished stays, and the next start goes on from there."""
-        self.ui.screen = self.current_mode if self.current_mode in SCREENS else self.ui.screen
         save_state(self.settings, self.ui)
         if self.progress is not None:
             self.say("Stopping: finishing the current file…")

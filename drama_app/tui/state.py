@@ -1,4 +1,4 @@
-"""What the UI remembers between two starts: sizes, theme, last screen, history, muted failures.
+"""What the UI remembers between two starts: sizes, theme, history, muted failures.
 
 Owns one small JSON file in the state folder. It can be lost without harm: a missing or broken file is a fresh start.
 """
@@ -24,7 +24,6 @@ class UiState:
 
     theme: str = ""
     """Chosen in the palette; "" follows the settings."""
-    screen: str = "search"
     preview_percent: int = 50
     """Share of the width that the preview takes."""
     mode: str = "fused"

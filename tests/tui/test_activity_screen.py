@@ -228,6 +228,21 @@ async def test_an_empty_list_teaches(app: DramaApp) -> None:
         await until(pilot, lambda: "Nothing was passed over" in text_of(screen, "#passed-note"))
 
 
+async def test_nothing_is_claimed_before_the_index_was_read(app: DramaApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the index opens, no list says that it is empty: five files may stand failed."""
+    monkeypatch.setattr(app, "_begin", lambda: None)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f4")
+        await until(pilot, lambda: isinstance(app.screen, ActivityScreen) and app.screen.is_mounted)
+        await pilot.press("2")
+        await until(pilot, lambda: app.screen._tab == "passed")
+        await pilot.pause(0.1)
+        assert text_of(app.screen, "#failures-note") == text_of(app.screen, "#passed-note") == ""
+        app.open_library()
+        await until(pilot, lambda: "Nothing was passed over" in text_of(app.screen, "#passed-note"))
+        await until(pilot, lambda: "Nothing failed" in text_of(app.screen, "#failures-note"))
+
+
 def test_failures_are_arranged_by_file_and_by_reason() -> None:
     """By file in order of reason; by reason the most frequent first; muted only when all of it is."""
     files = [Skipped(LOCKED, "encrypted"), Skipped(TORN, "damaged"), Skipped(BROKEN, "damaged")]

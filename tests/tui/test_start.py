@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from textual.widgets import Input
 
 from drama_app.cli import main
 from drama_app.config import Settings
@@ -69,9 +70,8 @@ def test_a_kill_keeps_the_state_and_restores_the_terminal(name: str, settings: S
     """The real program, told to end, leaves the alternate screen and has kept what is worth keeping."""
     import pty
 
-    save_state(settings, UiState(welcomed=True))
+    save_state(settings, UiState(mode="keywords", welcomed=True))
     state = settings.state_folder / "ui.json"
-    state.write_text(state.read_text().replace("search", "library"))
     before = state.stat().st_mtime_ns
     terminal, line = pty.openpty()
     program = subprocess.Popen(
@@ -95,15 +95,29 @@ def test_a_kill_keeps_the_state_and_restores_the_terminal(name: str, settings: S
     finally:
         program.kill()
     assert b"\x1b[?1049h" in drawn and drawn.rindex(b"\x1b[?1049l") > drawn.rindex(b"\x1b[?1049h")
-    assert state.stat().st_mtime_ns > before and '"library"' in state.read_text()
+    assert state.stat().st_mtime_ns > before and '"keywords"' in state.read_text()
 
 
-async def test_the_last_screen_and_theme_are_there_at_the_first_paint(settings: Settings) -> None:
-    """What was kept is not put on after another screen or theme was shown."""
-    save_state(settings, UiState(screen="library", theme="drama-light", welcomed=True))
+async def test_the_search_and_the_last_theme_are_there_at_the_first_paint(settings: Settings) -> None:
+    """The kept theme is not put on after another one was shown."""
+    save_state(settings, UiState(theme="drama-light", welcomed=True))
     app = DramaApp(settings)
-    assert (app.current_mode, app.theme) == ("library", "drama-light")
+    assert (app.current_mode, app.theme) == ("search", "drama-light")
     async with app.run_test(size=(100, 30)) as pilot:
         await until(pilot, lambda: app.opened)
         assert app.has_class("-light-mode") and not app.has_class("-dark-mode")
-        assert [type(screen).__name__ for screen in app.screen_stack] == ["LibraryScreen"]
+        assert [type(screen).__name__ for screen in app.screen_stack] == ["SearchScreen"]
+
+
+@pytest.mark.parametrize(("key", "mode"), [("f3", "library"), ("f4", "activity")])
+async def test_a_query_typed_after_the_start_is_a_query(app: DramaApp, key: str, mode: str) -> None:
+    """Wherever the app was left, it starts in the search: what is typed there first must not be taken as commands."""
+    async with app.run_test(size=(100, 30)) as pilot:
+        await pilot.press(key)
+        await until(pilot, lambda: app.current_mode == mode)
+        await pilot.press("ctrl+q")
+    again = DramaApp(app.settings)
+    async with again.run_test(size=(100, 30)) as pilot:
+        await pilot.press(*"a dad")
+        await until(pilot, lambda: again.screen.query_one(Input).value == "a dad")
+        assert again.current_mode == "search"

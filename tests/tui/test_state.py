@@ -11,7 +11,7 @@ from drama_app.tui.state import MOST_QUERIES, UiState, load_state, save_state
 
 def test_what_is_kept_comes_back(settings: Settings) -> None:
     """Every field survives a restart, odd names included."""
-    state = UiState("drama-light", "library", 30, "keywords", ["地震"], ["/x/n\udcff.pdf"], welcomed=True)
+    state = UiState("drama-light", 30, "keywords", ["地震"], ["/x/n\udcff.pdf"], welcomed=True)
     save_state(settings, state)
 
     assert load_state(settings) == state
@@ -37,10 +37,10 @@ def test_a_broken_file_is_a_fresh_start(settings: Settings, content: bytes) -> N
 def test_fields_of_another_type_are_left_out(settings: Settings) -> None:
     """One bad field does not lose the others, and an unknown one is passed over."""
     settings.state_folder.mkdir(parents=True)
-    kept = {"theme": 7, "screen": "model", "welcomed": 1, "history": ["a", 2], "muted": ["x"], "from the future": 1}
+    kept = {"theme": 7, "mode": "keywords", "welcomed": 1, "history": ["a", 2], "muted": ["x"], "from the future": 1}
     (settings.state_folder / "ui.json").write_text(json.dumps(kept))
 
-    assert load_state(settings) == UiState(screen="model", muted=["x"])
+    assert load_state(settings) == UiState(mode="keywords", muted=["x"])
 
 
 def test_the_history_keeps_each_query_once_and_not_for_ever() -> None:

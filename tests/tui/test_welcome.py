@@ -10,7 +10,6 @@ from drama_app.config import Settings
 from drama_app.tui.app import DramaApp
 from drama_app.tui.screens.add_folder import AddFolderScreen
 from drama_app.tui.screens.welcome import WelcomeScreen
-from drama_app.tui.state import UiState, save_state
 from drama_app.tui.widgets.path_input import read_path
 from tests.tui.conftest import until
 
@@ -137,11 +136,14 @@ def test_a_path_that_is_half_typed_never_raises(monkeypatch: pytest.MonkeyPatch,
     assert read_path("docs") == Path("docs")
 
 
-async def test_a_welcome_over_another_screen_can_be_left(settings: Settings, home: Path, tiny: Path) -> None:
-    """The first start may begin on the library screen: Esc leaves the welcome there and goes to the query."""
-    save_state(settings, UiState(welcomed=False, screen="library"))
-    app = DramaApp(replace(settings, retriever=tiny))
+async def test_a_welcome_over_another_screen_can_be_left(fresh: DramaApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first start may find a person in the library already: Esc leaves the welcome there, to the query."""
+    app = fresh
+    monkeypatch.setattr(app, "_begin", lambda: None)
     async with app.run_test() as pilot:
+        await pilot.press("f3")
+        await until(pilot, lambda: app.current_mode == "library")
+        app.open_library()
         await until(pilot, lambda: isinstance(app.screen, WelcomeScreen) and app.screen.is_mounted)
         assert app.current_mode == "library"
         await pilot.press("escape")

@@ -79,10 +79,10 @@ class ActivityScreen(PanelScreen):
             with TabPane("Failures", id="failures"):
                 yield Input(placeholder="Words of the path or the reason", id="filter", select_on_focus=False)
                 yield FailureList(id="failed-files")
-                yield Static(NO_FAILURES, id="failures-note", classes="note", markup=False)
+                yield Static(id="failures-note", classes="note", markup=False)
             with TabPane("Passed over", id="passed"):
                 yield FailureList(id="passed-files")
-                yield Static(NO_PASSED_OVER, id="passed-note", classes="note", markup=False)
+                yield Static(id="passed-note", classes="note", markup=False)
             with TabPane("Log", id="log"):
                 yield RichLog(wrap=True, markup=False, highlight=False, min_width=20)
                 yield Static(f"The log file: {self._log_name()}", id="log-note", classes="note", markup=False)
@@ -96,7 +96,9 @@ class ActivityScreen(PanelScreen):
         """Follows the app."""
         for name in ("opened", "library", "progress", "indexing", "state_line"):
             self.watch(self.app, name, self._show_work, init=False)
-        self.watch(self.app, "status", self._show_failures, init=False)
+        for name in ("opened", "library", "status"):
+            self.watch(self.app, name, self._show_failures, init=False)
+        self.watch(self.app, "library", self._renew_passed_over, init=False)
         self.watch(self.app, "noted", self._show_log, init=False)
         self._renew()
         self.query_one("#failed-files", FailureList).focus()
@@ -132,13 +134,19 @@ class ActivityScreen(PanelScreen):
         files.show(groups, by_reason=self._by_reason)
         files.display = bool(groups)
         hidden = sum(str(each.path) in muted for each in failed)
-        note = NOTHING_TYPED if seen else ALL_MUTED if hidden else NO_FAILURES
+        note = NOTHING_TYPED if seen else ALL_MUTED if hidden else NO_FAILURES if self._is_read else ""
         if groups:
             note = f"{hidden:,} muted: M {'hides' if self._show_muted else 'shows'} them" if hidden else ""
         self.put("failures-note", Content(note))
         self._name_tab("failures", "Failures", len(failed) - hidden)
         self._name_tab("passed", "Passed over", status.passed_over if status is not None else 0)
         self.refresh_bindings()
+
+    @property
+    def _is_read(self) -> bool:
+        """Whether the failures are known: read, or there is no index that could hold any."""
+        app = self.drama
+        return app.status is not None or (app.opened and app.library is None and not app.trouble)
 
     def _name_tab(self, pane: str, name: str, number: int) -> None:
         label = f"{name} {number:,}" if number else name
@@ -161,9 +169,15 @@ class ActivityScreen(PanelScreen):
             self._read_passed_over()
         self.refresh_bindings()
 
+    def _renew_passed_over(self) -> None:
+        if self._tab == "passed":
+            self._read_passed_over()
+
     @work(thread=True, exclusive=True, group="passed", exit_on_error=False)
     def _read_passed_over(self) -> None:
         library = self.drama.library
+        if library is None and not self._is_read:
+            return
         try:
             found = library.passed_over() if library is not None else ()
         except (DramaError, OSError) as error:
