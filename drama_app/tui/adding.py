@@ -86,11 +86,14 @@ def weigh(
     return replace(proposal, estimate=counted)
 
 
+def _list_own(settings: Settings) -> tuple[Path, ...]:
+    return settings.data_folder, settings.config_folder, settings.state_folder, settings.cache_folder
+
+
 def _judge(library: "Library | None", settings: Settings, path: Path) -> Proposal:
     from drama_app.scan import check_root
 
-    own = (settings.data_folder, settings.config_folder, settings.state_folder, settings.cache_folder)
-    vast = False
+    own, vast = _list_own(settings), False
     try:
         path = check_root(path, yes=True, own=own)
     except UsageError as error:
@@ -143,20 +146,25 @@ def _round(number: int) -> int:
 
 
 def list_suggestions(settings: Settings) -> tuple[Path, ...]:
-    """The folders where people keep documents, as far as they exist, and the current one."""
+    """The folders where people keep documents, as far as they exist, and the current one.
+
+    One that would be refused, or asks for a second agreement, is none to choose with one key.
+    """
+    from drama_app.scan import check_root
+
     home = Path.home()
     usual = [home / name for name in USUAL]
     try:
         here = Path.cwd()
     except OSError:  # it was removed below us
         here = home
-    places = [*usual, *([here] if here != home and here != Path(here.anchor) else [])]
     found: dict[tuple[int, int], Path] = {}
-    for place in places:
+    for place in (*usual, here):
         try:
+            check_root(place, yes=False, own=_list_own(settings))
             status = place.stat()
-        except OSError:
+        except (UsageError, OSError):
             continue
-        if folder_is_there(place) and settings.data_folder not in (place, *place.parents):
+        if folder_is_there(place):
             found.setdefault((status.st_dev, status.st_ino), place)  # "notes" and "Notes" may be one folder
     return tuple(found.values())

@@ -272,8 +272,8 @@ class DramaApp(EnduringApp):
         self.post_message(StatusRead(status) if status is not None else Failed(wrong))
 
     @work(thread=True, group="library", exit_on_error=False)
-    def add_folder(self, path: Path, *, yes: bool = False) -> None:
-        """Follows a folder from now on; makes the index if there is none."""
+    def add_folder(self, path: Path, *, yes: bool = False) -> str:
+        """Follows a folder from now on; makes the index if there is none. The worker's result: "", or why not."""
         from drama_app.library import Library
 
         def follow() -> tuple[Library, Path]:
@@ -283,7 +283,7 @@ class DramaApp(EnduringApp):
         done, wrong = attempt(follow)
         if done is None:
             self.post_message(Failed(wrong))
-            return
+            return wrong
         library, root = done
         self.note(f"{root} is followed")
         if self.library is None:
@@ -291,6 +291,7 @@ class DramaApp(EnduringApp):
         else:
             self.call_from_thread(self.resume_indexing)
             self.refresh_status()
+        return ""
 
     @work(thread=True, group="library", exit_on_error=False)
     def change(self, work: Callable[["Library"], object], what: str) -> None:

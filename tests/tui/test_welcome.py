@@ -7,10 +7,11 @@ import pytest
 from textual.widgets import OptionList, Static
 
 from drama_app.config import Settings
+from drama_app.tui.adding import list_suggestions
 from drama_app.tui.app import DramaApp
 from drama_app.tui.screens.add_folder import AddFolderScreen
 from drama_app.tui.screens.welcome import WelcomeScreen
-from drama_app.tui.widgets.path_input import read_path
+from drama_app.tui.widgets.path_input import PathInput, read_path
 from tests.tui.conftest import until
 
 
@@ -48,7 +49,7 @@ async def test_the_three_steps(fresh: DramaApp, home: Path) -> None:
         await until(pilot, lambda: "no file to index" in prompts(fresh)[1])
         assert "Documents" in prompts(fresh)[0]
         await pilot.press("enter")
-        await until(pilot, lambda: welcome._step == "first")
+        await until(pilot, lambda: welcome._step == "first", 30)
         await until(pilot, lambda: "1 document searchable" in str(welcome.query_one("#progress", Static).visual), 10)
         assert fresh.library is not None
         assert fresh.library.roots() == (home / "Documents",)
@@ -58,6 +59,46 @@ async def test_the_three_steps(fresh: DramaApp, home: Path) -> None:
         await until(pilot, lambda: fresh.screen is not welcome)
         assert fresh.current_mode == "search"
         assert fresh.ui.welcomed
+
+
+async def test_a_folder_that_would_be_refused_is_not_suggested(
+    fresh: DramaApp, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one Enter could not follow is none to choose: a folder above the home asks for a second agreement."""
+    monkeypatch.chdir(home.parent)
+    assert list_suggestions(fresh.settings) == (home / "Documents", home / "Downloads")
+    monkeypatch.chdir("/dev")
+    assert list_suggestions(fresh.settings) == (home / "Documents", home / "Downloads")
+
+
+async def test_a_folder_that_is_refused_keeps_the_first_step(fresh: DramaApp, home: Path) -> None:
+    """Nothing says that a folder is read before it is followed; why it is not stands where it was chosen."""
+    async with fresh.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen) and fresh.screen.is_mounted)
+        welcome = fresh.screen
+        await until(pilot, lambda: len(prompts(fresh)) == 3)
+        (home / "Documents" / "a.txt").unlink()
+        (home / "Documents").rmdir()
+        await pilot.press("enter")
+        refusal = welcome.query_one("#refusal", Static)
+        await until(pilot, lambda: "cannot be indexed" in str(refusal.visual), 30)
+        assert (welcome._step, welcome._chosen, refusal.display) == ("choose", None, True)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: welcome._step == "first", 30)
+        assert fresh.library is not None and fresh.library.roots() == (home / "Downloads",)
+
+
+async def test_a_path_typed_on_the_first_step_is_taken(fresh: DramaApp, home: Path) -> None:
+    """Letters open the line for a path and stand in it, so that Enter does not take the suggestion instead."""
+    async with fresh.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: isinstance(fresh.screen, WelcomeScreen) and fresh.screen.is_mounted)
+        await until(pilot, lambda: len(prompts(fresh)) == 3)
+        await pilot.press(*"~/Docum")
+        await until(pilot, lambda: isinstance(fresh.screen, AddFolderScreen))
+        line = fresh.screen.query_one(PathInput)
+        await until(pilot, lambda: line.value == "~/Docum")
+        await pilot.press("tab", "enter")
+        await until(pilot, lambda: fresh.library is not None and fresh.library.roots() == (home / "Documents",), 30)
 
 
 async def test_skipping_leaves_no_index_and_is_remembered(fresh: DramaApp) -> None:
@@ -96,7 +137,7 @@ async def test_a_folder_that_was_added_in_the_library_ends_the_welcome(fresh: Dr
         await pilot.press("f3")
         await until(pilot, lambda: fresh.current_mode == "library")
         fresh.add_folder(home / "Documents")
-        await until(pilot, lambda: fresh.status is not None and fresh.status.roots)
+        await until(pilot, lambda: fresh.status is not None and fresh.status.roots, 30)
         await pilot.press("f2")
         await until(pilot, lambda: fresh.current_mode == "search" and not isinstance(fresh.screen, WelcomeScreen))
         assert fresh.ui.welcomed

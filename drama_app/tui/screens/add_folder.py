@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -68,8 +68,9 @@ class AddFolderScreen(EnduringDialog[Choice | None]):
         proposal: Proposal
         final: bool
 
-    def __init__(self, start: Path | None = None) -> None:
+    def __init__(self, start: Path | None = None, typed: str = "") -> None:
         super().__init__()
+        self._typed = typed
         self._start = start or Path.home()
         self._stop = threading.Event()
         self._timer: Timer | None = None
@@ -91,6 +92,16 @@ class AddFolderScreen(EnduringDialog[Choice | None]):
         """The line is ready; the root of the tree is open."""
         self.query_one(FolderTree).auto_expand = False
         self.query_one(PathInput).focus()
+        self._type(self._typed)
+
+    def on_key(self, event: events.Key) -> None:
+        """Takes what was typed before the line had the focus."""
+        if event.character and event.is_printable and not self.query_one(FolderTree).has_focus:
+            event.stop()
+            self._type(event.character)
+
+    def _type(self, text: str) -> None:
+        self.query_one(PathInput).insert_text_at_cursor(text)
 
     def on_unmount(self) -> None:
         """Ends a walk under way."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual import on, work
+from textual import events, on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import ContentSwitcher, OptionList, Static
 from textual.widgets.option_list import Option
+from textual.worker import Worker
 
 from drama_app.listing import count_of, shorten_path
 from drama_app.output import clean_for_terminal
@@ -77,6 +78,7 @@ class WelcomeScreen(Enduring, ModalScreen[None]):
         & OptionList:focus { border: none; background-tint: transparent; }
         & #progress, & #go { margin-top: 1; }
         & #go { color: $text-muted; }
+        & #refusal { margin-top: 1; color: $text-error; text-style: bold; display: none; }
     }
     """
 
@@ -90,6 +92,8 @@ class WelcomeScreen(Enduring, ModalScreen[None]):
         super().__init__()
         self._suggestions: tuple[Path, ...] = ()
         self._chosen: Path | None = None
+        """Followed, not only asked for."""
+        self._adding = False
         self._stop = threading.Event()
 
     @property
@@ -104,6 +108,7 @@ class WelcomeScreen(Enduring, ModalScreen[None]):
                 with Vertical(id="choose"):
                     yield Static(WELCOME, markup=False)
                     yield OptionList(Option("Another folder", id=OTHER), id="folders", markup=False)
+                    yield Static(id="refusal", markup=False)
                 with Vertical(id="first"):
                     yield Static(FIRST, markup=False)
                     yield Static(id="progress", markup=False)
@@ -131,7 +136,7 @@ class WelcomeScreen(Enduring, ModalScreen[None]):
     def on_screen_resume(self) -> None:
         """Who has added a folder with F3 meanwhile needs no first step."""
         status = self.drama.status
-        if self._chosen is None and status is not None and status.roots:
+        if self._chosen is None and not self._adding and status is not None and status.roots:
             self._end()
 
     # --- suggestions -----------------------------------------------------------------------------------------
@@ -200,27 +205,58 @@ class WelcomeScreen(Enduring, ModalScreen[None]):
         event.stop()
         if event.option_id == OTHER:
             self.action_other()
-        elif event.option_id is not None:
+        elif event.option_id is not None and not self._adding:
             self._follow(Choice(self._suggestions[int(event.option_id)], yes=False))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """Folders are chosen in the first step only."""
         return action != "other" or (self.is_mounted and self._step == "choose")
 
-    def action_other(self) -> None:
+    def on_key(self, event: events.Key) -> None:
+        """A path may be typed without asking for a line first."""
+        is_bound = event.key in self.active_bindings
+        if event.character and event.is_printable and not event.character.isspace() and not is_bound:
+            self._begin_path(event, event.character)
+
+    def on_paste(self, event: events.Paste) -> None:
+        """A path may be pasted, too."""
+        self._begin_path(event, event.text.strip().partition("\n")[0])
+
+    def _begin_path(self, event: events.Event, typed: str) -> None:
+        if self._step == "choose":
+            event.stop()
+            self.action_other(typed)
+
+    def action_other(self, typed: str = "") -> None:
         """Asks for any folder."""
 
         def follow(choice: Choice | None) -> None:
             if choice is not None:
                 self._follow(choice)
 
-        self.app.push_screen(AddFolderScreen(), follow)
+        if not self._adding:
+            self.app.push_screen(AddFolderScreen(typed=typed), follow)
 
-    def _follow(self, choice: Choice) -> None:
+    @work(exclusive=True, group="follow", exit_on_error=False)
+    async def _follow(self, choice: Choice) -> None:
+        """Goes on once the folder is followed: the next step says that it is read."""
         self._stop.set()
-        self._chosen = choice.path
-        self.drama.add_folder(choice.path, yes=choice.yes)
-        self.action_next()
+        self._show_adding(choice.path)
+        adding: Worker[str] = self.drama.add_folder(choice.path, yes=choice.yes)
+        wrong = await adding.wait()
+        self._show_adding(None, refusal=wrong)
+        if not wrong:
+            self._chosen = choice.path
+            self.action_next()
+
+    def _show_adding(self, path: Path | None, *, refusal: str = "") -> None:
+        self._adding = path is not None
+        line = self.query_one("#refusal", Static)
+        line.display = bool(refusal)
+        line.update(clean_for_terminal(refusal))
+        self._name_step()
+        if path is not None:
+            self.query_one("#go", Static).update(f"Adding {shorten_path(path)}")
 
     def action_next(self) -> None:
         """Goes to the next step; from the last to the search."""
@@ -255,5 +291,5 @@ class WelcomeScreen(Enduring, ModalScreen[None]):
         self.drama.action_show_mode("search")
         if self._chosen is not None:
             self.drama.say("Ask now: what is read already can be found, the rest follows")
-        elif self.drama.status is None or not self.drama.status.roots:
+        elif not self._adding and (self.drama.status is None or not self.drama.status.roots):
             self.drama.say("F3 adds a folder whenever you like")
