@@ -332,8 +332,22 @@ class DramaApp(EnduringApp):
 
     def cancel_indexing(self) -> None:
         """Gives up the folders that are not complete: they are paused."""
-        if (indexing := self._indexing) is not None:
-            self.change(lambda _: indexing.cancel(), "cancel")
+        if (indexing := self._indexing) is None or self.indexing == "stopping":
+            return
+        before, self.indexing = self.indexing, "stopping"  # at once: what is being written may take 10 s
+
+        def cancel(_: "Library") -> None:
+            try:
+                indexing.cancel()
+            finally:  # a retry may have run where nothing was followed: then nobody else says how it stands
+                if not indexing.is_following:
+                    self.call_later(self._end_stopping, before)
+
+        self.change(cancel, "cancel")
+
+    def _end_stopping(self, state: IndexingState) -> None:
+        if self.indexing == "stopping":
+            self.indexing = state
 
     def retry(self, paths: Iterable[Path]) -> None:
         """Reads failed files again."""

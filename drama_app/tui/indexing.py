@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 IndexingState = Literal["off", "following", "paused", "elsewhere", "failed", "stopping"]
 """off: nothing to follow. elsewhere: another drama-app follows this index. failed: the reason is shown. stopping: the
-app ends once what is being written is finished."""
+app ends, or cancelled folders are paused, once what is being written is finished."""
 
 
 class Indexing:

@@ -93,6 +93,8 @@ def describe_root(root: RootStatus, now: Standing, *, leaving: bool = False) -> 
         return f"polled: {note}"
     if now.indexing == "paused":
         return "all paused"
+    if now.indexing == "stopping" and root.state in ("never synced", "incomplete"):
+        return "stopping"
     if root.state == "never synced":
         return "waiting" if now.progress is not None else "never synced"
     if root.state == "incomplete":

@@ -1,5 +1,6 @@
 """The activity screen: what runs, what failed, what was passed over, what happened, and every key."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -226,6 +227,27 @@ async def test_an_empty_list_teaches(app: DramaApp) -> None:
         assert not screen.check_action("retry", ())
         await pilot.press("2")
         await until(pilot, lambda: "Nothing was passed over" in text_of(screen, "#passed-note"))
+
+
+async def test_cancelling_is_seen_at_once(app: DramaApp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until what is being written is finished, which may take ten seconds, panel and status line say "stopping"."""
+    written = threading.Event()
+    monkeypatch.setattr("drama_app.tui.indexing.Indexing.cancel", lambda _: written.wait(20))
+    async with app.run_test(size=SIZE) as pilot:
+        screen = await show(pilot)
+        app.post_message(IndexingChanged("following"))
+        app.post_message(Progressed(Progress("index", 1, 2)))
+        await until(pilot, lambda: screen.check_action("cancel", ()))
+        await pilot.press("c")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        await pilot.press("y")
+        await until(pilot, lambda: "Stopping: finishing" in text_of(screen, "#work-phase"))
+        app.post_message(Progressed(Progress("index", 2, 2)))
+        await pilot.pause()
+        assert "stopping: finishing" in str(screen.query_one(StatusLine).render())
+        assert not screen.check_action("cancel", ())
+        written.set()
+        await until(pilot, lambda: app.indexing == "following")
 
 
 async def test_nothing_is_claimed_before_the_index_was_read(app: DramaApp, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -210,7 +210,7 @@ class ActivityScreen(PanelScreen):
         if not self.is_mounted:
             return True
         if action == "cancel":
-            return self.drama.progress is not None
+            return self.drama.progress is not None and self.drama.indexing != "stopping"
         if action == "pause":
             return self.drama.indexing in ("following", "paused", "failed")
         if action in FAILURE_ACTIONS and self._tab != "failures":

@@ -40,7 +40,8 @@ class WorkPanel(Vertical):
         bar.display = progress is not None and progress.phase != "scan" and progress.files_total > 0
         counts = current = Content("")
         if progress is not None:
-            said = {"scan": "Looking at the files", "index": "Indexing", "tidy": "Tidying the index"}[progress.phase]
+            phases = {"scan": "Looking at the files", "index": "Indexing", "tidy": "Tidying the index"}
+            said = said if now.indexing == "stopping" else phases[progress.phase]
             bar.update(total=max(progress.files_total, 1), progress=progress.files_done)
             counts = self._count(progress)
             if progress.current is not None:
