@@ -16,9 +16,11 @@ from drama_app.records import Filters
 
 KEYS = ("in", "type", "lang", "since", "until")
 FORMS = "in:FOLDER, type:pdf, lang:de, since:2024-01-31 or until:2024-12"
+NEEDS_VALUE = f"needs a value. Write {FORMS}"
 MOST_COMPLETIONS = 8
 
 _IN_QUERY = re.compile(rf'(?<!\S)({"|".join(KEYS)}):("[^"]+"|[^\s"]\S*)\s|"[^"]*"', re.IGNORECASE)
+_EMPTY_IN_QUERY = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):(?=\s+\S)", re.IGNORECASE)
 _IN_LINE = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):", re.IGNORECASE)
 _LAST_WORD = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):((?:(?!\s(?:{'|'.join(KEYS)}):).)*)$", re.IGNORECASE)
 
@@ -53,7 +55,7 @@ def make_chip(key: str, value: str) -> Chip:
     """
     key, value = key.lower(), value.strip().strip('"').strip()
     if not value:
-        raise UsageError(f"{key}: needs a value. Write {FORMS}")
+        raise UsageError(f"{key}: {NEEDS_VALUE}")
     if key in ("since", "until"):
         read_span(key, value)
     elif key == "lang":
@@ -86,7 +88,7 @@ def split_query(query: str) -> tuple[str, tuple[Chip, ...], str]:
 
     Returns:
         The query without them, the conditions, and a sentence about the first one that is wrong (it stays in the
-        query), or "".
+        query), or "". A key without a value is told of once a further word follows it.
     """
     chips: list[Chip] = []
     complaint = ""
@@ -102,7 +104,18 @@ def split_query(query: str) -> tuple[str, tuple[Chip, ...], str]:
             return match[0]
         return ""
 
-    return _IN_QUERY.sub(take, query), tuple(chips), complaint
+    rest = _IN_QUERY.sub(take, query)
+    if not complaint and (empty := _EMPTY_IN_QUERY.search(rest)):
+        complaint = f"{empty[1].lower()}: {NEEDS_VALUE}"
+    return rest, tuple(chips), complaint
+
+
+def leave_out_conditions(query: str) -> str:
+    """Returns what is searched for: without the conditions that stand in the query still, unfinished or refused.
+
+    As words they would find what nobody asked for. A key without a value stays: it is a colon in a sentence.
+    """
+    return _IN_QUERY.sub(lambda match: match[0] if match[1] is None else "", f"{query} ").strip()
 
 
 def add_chips(chips: Sequence[Chip], more: Iterable[Chip]) -> tuple[Chip, ...]:
@@ -117,7 +130,7 @@ def add_chips(chips: Sequence[Chip], more: Iterable[Chip]) -> tuple[Chip, ...]:
         kept.append(chip)
     spans = {chip.key: read_span(chip.key, chip.value) for chip in kept if chip.key in ("since", "until")}
     if len(spans) == 2 and spans["since"][0] > spans["until"][1]:
-        raise UsageError("since: lies after until:, so nothing can match. Remove one of them")
+        raise UsageError("since: lies after until:, so nothing can match both. Remove one of them")
     return tuple(kept)
 
 

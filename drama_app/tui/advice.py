@@ -44,7 +44,9 @@ def describe_state(now: Situation) -> Content:
     if now.error:
         return Content.styled(clean_for_terminal(now.error), "$text-error bold")
     if now.hint:
-        return Content.styled(clean_for_terminal(now.hint), "$text-warning")
+        hint = Content.styled(clean_for_terminal(now.hint), "$text-warning")
+        found = now.results is not None and bool(now.results.hits)
+        return Content(" · ").join([hint, Content(_describe_answer(now))]) if found else hint
     parts = [part for part in (_describe_answer(now), _describe_indexing(now)) if part]
     if now.chosen:
         parts.append(f"{now.chosen:,} selected")

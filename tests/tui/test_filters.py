@@ -4,11 +4,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Static
 
-from drama_app.conditions import Chip, Choices, add_chips, complete, make_filters, read_line, split_query
+from drama_app.conditions import (
+    Chip,
+    Choices,
+    add_chips,
+    complete,
+    leave_out_conditions,
+    make_filters,
+    read_line,
+    split_query,
+)
 from drama_app.errors import UsageError
 from drama_app.tui.app import DramaApp
+from drama_app.tui.screens.search import SearchScreen
 from drama_app.tui.widgets.filter_bar import FilterBar, FilterInput
 from tests.tui.conftest import until
 
@@ -60,6 +70,53 @@ def test_conditions_leave_the_query_once_a_space_follows() -> None:
     rest, chips, complaint = split_query("since:soon bread ")
     assert (rest, chips) == ("since:soon bread ", ()) and "since:2024" in complaint
     assert split_query("log in: the page ")[:2] == ("log in: the page ", ())
+
+
+def test_a_key_without_a_value_is_told_of_once_a_word_follows() -> None:
+    """Whoever typed a space after the colon learns why no condition came of it; nobody is told while typing."""
+    assert split_query("foo bar: since: x")[2].startswith("since: needs a value. Write in:FOLDER")
+    assert [split_query(query)[2] for query in ("foo since:", "foo since: ", "foo bar: x", "basin: x")] == [""] * 4
+
+
+def test_a_condition_that_stands_in_the_query_is_not_searched_for() -> None:
+    """Refused or unfinished, it is no word of the question; a colon in a sentence is."""
+    assert leave_out_conditions("bees until:2020 lang:german dance") == "bees dance"
+    assert leave_out_conditions('bees in:"my notes') == 'bees in:"my notes'
+    assert leave_out_conditions("bees type:pd") == "bees"
+    assert leave_out_conditions(" log in: the page ") == "log in: the page"
+
+
+async def test_a_refused_condition_is_told_whole_and_not_searched_for(app: DramaApp) -> None:
+    """At 60 columns the complaint takes a second row, and the hits are those of the other words, and counted."""
+    async with app.run_test(size=(60, 20)) as pilot:
+        await until(pilot, lambda: app.status is not None)
+        await pilot.press(*"bread since:2022 until:2020 ")
+        screen = app.screen
+        assert isinstance(screen, SearchScreen)
+        await until(pilot, lambda: screen.results is not None and screen.answered.chips)
+        assert screen.answered.query == "bread"
+        state = screen.query_one("#state", Static)
+        await until(pilot, lambda: state.size.height == 2)
+        assert "nothing can match both. Remove one of them · " in str(state.visual)
+        assert " in " in str(state.visual).rpartition("document")[2]
+        await until(pilot, lambda: app.ui.history == ["bread"], 20)
+        await pilot.press("ctrl+u")
+        await until(pilot, lambda: state.size.height == 1)
+
+
+async def test_enter_tells_of_a_wrong_condition_before_it_opens_a_hit(app: DramaApp) -> None:
+    """A condition at the end of the query is read on Enter; if it is refused, the first Enter only says so."""
+    opened: list[bool] = []
+    async with app.run_test(size=(100, 30)) as pilot:
+        await until(pilot, lambda: app.status is not None)
+        app.screen.action_open = lambda: opened.append(True)
+        await pilot.press(*"bread lang:german")
+        await until(pilot, lambda: app.screen.results is not None and app.screen.asked is None)
+        await pilot.press("enter")
+        await until(pilot, lambda: "not a language code" in str(app.screen.query_one("#state", Static).visual))
+        assert not opened
+        await pilot.press("enter")
+        await until(pilot, lambda: opened)
 
 
 def test_dates_span_whole_periods_and_newer_ones_replace_older() -> None:

@@ -12,7 +12,7 @@ from textual import on, work
 from textual.timer import Timer
 from textual.worker import get_current_worker
 
-from drama_app.conditions import Chip
+from drama_app.conditions import Chip, leave_out_conditions
 from drama_app.records import Mode, SyncReport
 from drama_app.tui import searching
 from drama_app.tui.screens.hit_actions import HitActions
@@ -72,7 +72,7 @@ class AskingScreen(HitActions):
     @property
     def wanted(self) -> Request:
         """What the screen stands on now."""
-        return Request(self.bar.input.value.strip(), self.mode, self.chips, self.limit, self.similar)
+        return Request(leave_out_conditions(self.bar.input.value), self.mode, self.chips, self.limit, self.similar)
 
     @property
     def _is_answered(self) -> bool:

@@ -65,6 +65,7 @@ class SearchScreen(AskingScreen):
         & > #notice {
             height: auto; max-height: 2; padding: 0 2; color: $text-warning; text-style: bold; display: none;
         }
+        &.-told > #state { height: auto; max-height: 2; text-wrap: wrap; }
         &.-hopeless > #notice { display: block; }
         & > #panes { layout: horizontal; height: 1fr; display: none; }
         & > #nothing { height: 1fr; padding: 1 4; }
@@ -149,9 +150,12 @@ class SearchScreen(AskingScreen):
 
     @on(Input.Submitted, "#query")
     def _on_submitted(self, event: Input.Submitted) -> None:
+        before = self.hint
         rest, chips, self.hint = split_query(f"{event.value} ")
         if chips and self._add(chips):
             self.bar.input.value = rest.rstrip()
+        elif self.hint not in ("", before):
+            self.describe()  # read before a hit is opened that was found without the refused condition
         elif self.is_waiting or (self.asked is None and self.error):
             self.ask()
         elif self.asked is None:
@@ -297,7 +301,9 @@ class SearchScreen(AskingScreen):
     def describe(self) -> None:
         """Says where things stand."""
         now = self._situation()
-        self.query_one("#state", Static).update(describe_state(now), layout=False)
+        told = bool(now.error or now.hint)
+        self.set_class(told, "-told")
+        self.query_one("#state", Static).update(describe_state(now), layout=told)
         self.query_one("#notice", Static).update(clean_for_terminal(describe_notice(now)))
         if not self.has_class("-found"):
             recent = tuple(self.drama.ui.history[::-1])
