@@ -63,8 +63,8 @@ def describe_work(progress: Progress) -> str:
     if progress.phase == "tidy":
         return "tidying the index"
     parts = [f"indexing {progress.files_done:,} of {progress.files_total:,}"]
-    if progress.passages_per_second:
-        parts.append(f"{progress.passages_per_second:,.0f} passages/s")
+    if rate := round(progress.passages_per_second):
+        parts.append(f"{count_of(rate, 'passage')}/s")
     if progress.seconds_left is not None:
         parts.append(f"{describe_wait(progress.seconds_left)} left")
     return ", ".join(parts)

@@ -294,6 +294,10 @@ def test_failures_are_arranged_by_file_and_by_reason() -> None:
             Standing(True, True, None, Progress("index", 120, 500, 9, 0, 27.0, 180.0), "following"),
             "indexing 120 of 500, 27 passages/s, 3 min left",
         ),
+        (
+            Standing(True, True, None, Progress("index", 52, 53, 9, 0, 0.9, 180.0), "following"),
+            "indexing 52 of 53, 1 passage/s, 3 min left",
+        ),
     ],
 )
 def test_each_state_has_its_phrase(now: Standing, said: str) -> None:
@@ -321,3 +325,15 @@ async def test_the_status_line_fits(app: DramaApp, width: int) -> None:
         assert "up to date" in line.plain
         assert "3 failed: F4" in line.plain
         assert line.cell_length <= width - 2
+
+
+async def test_the_time_left_stands_before_the_counts(app: DramaApp) -> None:
+    """At 80 columns what indexing does is whole, and the number of documents gives way to it."""
+    async with app.run_test(size=(80, 20)) as pilot:
+        screen = await show(pilot)
+        status = screen.query_one(StatusLine)
+        await until(pilot, lambda: "documents, " in status.render().plain)
+        app.progress = Progress("index", 5_200, 53_000, 9, 0, 27.0, 7_300.0)
+        line = status.render()
+        assert line.plain == "indexing 5,200 of 53,000, 27 passages/s, 2 h 1 min left · 3 failed: F4"
+        assert line.cell_length <= 78

@@ -11,7 +11,7 @@ from drama_app.tui.palette import list_commands
 from drama_app.tui.screens.add_folder import AddFolderScreen
 from drama_app.tui.screens.export import NAMES, Choice, ExportScreen
 from drama_app.tui.screens.help import HelpScreen, KeyGroup, list_keys
-from drama_app.tui.widgets.navigation import SCREENS
+from drama_app.tui.widgets.navigation import SCREENS, Place
 from drama_app.tui.widgets.search_bar import ModeBadge
 from drama_app.tui.widgets.status_line import SCREENS_BY_KEY, StatusLine
 from tests.tui.conftest import until
@@ -50,6 +50,20 @@ async def test_the_query_keeps_its_room_and_the_cursor_in_sight(app: DramaApp) -
         field = screen.bar.input
         await until(pilot, lambda: field.size.width >= 26)
         await until(pilot, lambda: field.scroll_offset.x + field.size.width >= len(query))
+
+
+@pytest.mark.parametrize(("width", "last"), [(40, "F5 Mod"), (56, "F5 Mod"), (57, "F5  Model ")])
+async def test_every_screen_is_named_at_any_width(app: DramaApp, width: int, last: str) -> None:
+    """Where the four names do not fit, their first letters do; none is cut off."""
+    async with app.run_test(size=(width, 30)) as pilot:
+        await until(pilot, lambda: app.status is not None)
+        await pilot.press("f4")
+        await until(pilot, lambda: app.current_mode == "activity" and app.screen.is_mounted)
+        place = app.screen.query(Place).last()
+        await until(pilot, lambda: str(place.visual) == last and place.size.width == len(last))
+        assert place.region.right <= width - 1
+        await pilot.resize_terminal(100, 30)
+        await until(pilot, lambda: str(place.visual) == "F5  Model " and place.size.width == 10)
 
 
 async def test_at_24_rows_the_other_screens_are_named(app: DramaApp) -> None:

@@ -10,6 +10,8 @@ from textual.screen import Screen
 from textual.widgets import Static
 
 WIDE = 100  # columns from which a screen has its parts side by side
+WHOLE = 57  # columns from which the names of the four fit
+LETTERS = 3  # of each name below: four keys and names fit in 32 columns then
 SCREENS = {
     "search": ("F2", "Search"),
     "library": ("F3", "Library"),
@@ -31,10 +33,15 @@ class Place(Static):
     ALLOW_SELECT = False
 
     def __init__(self, name: str, *, here: bool) -> None:
-        key, title = SCREENS[name]
-        style = "bold reverse" if here else ""
-        super().__init__(Content.assemble((f"{key} ", "$accent"), (f" {title} ", style)))
-        self._target = name
+        super().__init__()
+        self._target, self._style = name, "bold reverse" if here else ""
+        self.call_it(short=False)
+
+    def call_it(self, *, short: bool) -> None:
+        """Shows the key and the name, or its first letters."""
+        key, title = SCREENS[self._target]
+        name = title[:LETTERS] if short else f" {title} "
+        self.update(Content.assemble((f"{key} ", "$accent"), (name, self._style)))
 
     async def on_click(self) -> None:
         """Goes there."""
@@ -48,6 +55,7 @@ class Navigation(Horizontal):
     Navigation {
         height: 1; padding: 0 1; background: $surface;
         & > Place { width: auto; margin-right: 3; color: $foreground; }
+        &.-few > Place { margin-right: 1; }
     }
     """
 
@@ -59,3 +67,11 @@ class Navigation(Horizontal):
         """Parts."""
         for name in SCREENS:
             yield Place(name, here=name == self._here)
+
+    def on_resize(self) -> None:
+        """Every key is seen at any width."""
+        few = self.app.size.width < WHOLE
+        if few != self.has_class("-few"):
+            self.set_class(few, "-few")
+            for place in self.query(Place):
+                place.call_it(short=few)

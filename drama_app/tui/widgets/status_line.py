@@ -68,9 +68,9 @@ class StatusLine(Widget):
         said, meaning = describe_standing(now)
         failed = f"{now.failed:,} failed: F4" if now.failed else ""
         width = self.size.width
-        if width < NARROW:
-            counts = ""
         room = width - Content(counts).cell_length - len(failed) - 6
+        if width < NARROW or Content(said).cell_length > room:  # what goes on, how long, and what to do come first
+            counts, room = "", width - len(failed) - 6
         parts = [
             Content(counts),
             Content.styled(short(said, max(room, 12)), STYLES[meaning]),
