@@ -22,6 +22,7 @@ MATCH = Style(bold=True, color="yellow")
 SENTENCE = Style(underline=True)
 DIM = Style(dim=True)
 NAME = Style(bold=True)
+SHEETS = frozenset({"xlsx", "xls", "ods"})  # kinds whose pages are sheets
 EXAMPLES = 5  # files named under each reason; `status --failed` lists all of them
 
 
@@ -67,7 +68,7 @@ def show_results(
         yield from _show_hit(rank, hit, indent, links=links)
         for number, passage in enumerate(hit.passages[:passages]):
             if number:
-                yield Padding(_describe_place(passage), (0, 0, 0, indent))
+                yield Padding(_describe_place(hit, passage), (0, 0, 0, indent))
             yield Padding(_mark(passage), (0, 0, 0, indent))
             if explain:
                 yield Padding(_explain(hit, passage), (0, 0, 0, indent))
@@ -110,7 +111,7 @@ def _show_hit(rank: int, hit: Hit, indent: int, *, links: bool) -> Iterator[Text
     facts = [_describe_date(hit.modified), hit.kind]
     place = Text(" · ".join(clean_for_terminal(fact) for fact in facts if fact), DIM)
     if best:
-        rest = _describe_place(best)
+        rest = _describe_place(hit, best)
         place = Text(" · ", DIM).join([rest, place]) if rest else place
         if best.language:
             place.append(f" · {clean_for_terminal(best.language)}", DIM)
@@ -119,9 +120,14 @@ def _show_hit(rank: int, hit: Hit, indent: int, *, links: bool) -> Iterator[Text
     yield Padding(place, (0, 0, 0, indent))
 
 
-def _describe_place(passage: PassageHit) -> Text:
+def name_page(kind: str) -> str:
+    """Returns what a page of such a document is called: "page" or "sheet"."""
+    return "sheet" if kind in SHEETS else "page"
+
+
+def _describe_place(hit: Hit, passage: PassageHit) -> Text:
     """Page or line, and heading."""
-    where = f"page {passage.page}" if passage.page is not None else ""
+    where = f"{name_page(hit.kind)} {passage.page}" if passage.page is not None else ""
     where = where or (f"line {passage.line}" if passage.line is not None else "")
     return Text(" · ".join(part for part in (where, clean_for_terminal(passage.heading)) if part), DIM)
 

@@ -1,5 +1,6 @@
 """One line that names where something was read. Owns its wording; it opens nothing."""
 
+from drama_app.listing import name_page
 from drama_app.output import clean_for_terminal, cut_snippet, describe_time
 from drama_app.records import Hit, PassageHit
 
@@ -14,7 +15,7 @@ def cite(hit: Hit, passage: PassageHit | None) -> str:
     title, name = _one_line(hit.title), _one_line(hit.path.name)
     parts = [name] if title in ("", name) else [title, name]
     if passage is not None and passage.page is not None:
-        parts.append(f"page {passage.page}")
+        parts.append(f"{name_page(hit.kind)} {passage.page}")
     elif passage is not None and passage.line is not None:
         parts.append(f"line {passage.line}")
     date = (describe_time(hit.modified) or "")[:10]

@@ -41,9 +41,13 @@ class Line:
 class DocumentLines:
     """The lines of some passages, in order."""
 
-    def __init__(self, passages: Sequence[Passage | PassageHit], width: int, *, printed: bool = False) -> None:
+    def __init__(
+        self, passages: Sequence[Passage | PassageHit], width: int, *, printed: bool = False, page: str = "page"
+    ) -> None:
         self.passages = passages
         self.width = width
+        self.page = page
+        """What a page of it is called."""
         self.printed = printed
         """Its lines were cut for a page: they are joined and cut for this width."""
         self._kept: dict[int, list[Line]] = {}
@@ -121,7 +125,7 @@ class DocumentLines:
         if before is not None and passage.ordinal > before.ordinal + 1:
             yield Line("break")
         if passage.page is not None and (before is None or before.page != passage.page):
-            yield Line("page", f"page {passage.page:,}")
+            yield Line("page", f"{self.page} {passage.page:,}")
         if passage.heading and (before is None or before.heading != passage.heading):
             yield Line("heading", _new_titles(passage.heading, before.heading if before else ""))
 

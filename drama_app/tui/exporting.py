@@ -18,7 +18,7 @@ from urllib.parse import quote_from_bytes
 
 from drama_app.config import expand_home
 from drama_app.errors import DramaError, UsageError
-from drama_app.listing import count_of, shorten_path
+from drama_app.listing import count_of, name_page, shorten_path
 from drama_app.output import clean_for_terminal, describe_time, results_to_json
 from drama_app.records import Hit, PassageHit, Results
 from drama_app.scan import folder_is_there
@@ -126,12 +126,12 @@ def _to_markdown(results: Results, folder: Path) -> str:
         facts.append((describe_time(hit.modified) or "")[:10])
         lines += [" · ".join(fact for fact in facts if fact), ""]
         for passage in hit.passages:
-            lines += [*_quote(passage), ""]
+            lines += [*_quote(hit, passage), ""]
     return "\n".join(lines)
 
 
-def _quote(passage: PassageHit) -> Iterable[str]:
-    where = f"page {passage.page}" if passage.page is not None else ""
+def _quote(hit: Hit, passage: PassageHit) -> Iterable[str]:
+    where = f"{name_page(hit.kind)} {passage.page}" if passage.page is not None else ""
     where = where or (f"line {passage.line}" if passage.line is not None else "")
     place = " · ".join(part for part in (where, _escape(passage.heading)) if part)
     if place:

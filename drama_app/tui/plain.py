@@ -148,7 +148,11 @@ class Dialogue:
             return
         likely = count_likely(results)
         told = replace(results, hits=hits)
-        for hit in (self._need_library().mark_sentences(told) if self._query else told).hits:
+        told = self._need_library().mark_sentences(told) if self._query else told
+        # Kept as told: `open` must go to the page that was named.
+        rest = results.hits[self._told + len(hits) :]
+        self._results = replace(results, hits=(*results.hits[: self._told], *told.hits, *rest))
+        for hit in told.hits:
             if self._told == likely:
                 self._say("Less likely:")
             self._told += 1

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from drama_app.highlight import mark_words
-from drama_app.listing import count_of, shorten_path
+from drama_app.listing import count_of, name_page, shorten_path
 from drama_app.output import clean_for_terminal, cut_snippet, describe_time
 from drama_app.rank import find_missing_phrase
 from drama_app.records import Filters, Hit, Mode, Passage, PassageHit, Results, Score, Status
@@ -56,7 +56,7 @@ def describe_hit(number: int, hit: Hit) -> Iterator[str]:
     best = hit.passages[0] if hit.passages else None
     title = clean_for_terminal(hit.title)
     name = clean_for_terminal(hit.path.name)
-    place = describe_place(best)
+    place = describe_place(hit, best)
     yield ". ".join(part for part in (f"{number}", title, name if name != title else "", place) if part) + "."
     date = (describe_time(hit.modified) or "")[:10]
     folder = shorten_path(hit.path.parent)
@@ -68,11 +68,11 @@ def describe_hit(number: int, hit: Hit) -> Iterator[str]:
         yield cut_snippet(best)[0]
 
 
-def describe_place(passage: Passage | PassageHit | None) -> str:
+def describe_place(hit: Hit, passage: Passage | PassageHit | None) -> str:
     """Page or line, and heading; "" if there is none."""
     if passage is None:
         return ""
-    where = f"page {passage.page:,}" if passage.page is not None else ""
+    where = f"{name_page(hit.kind)} {passage.page:,}" if passage.page is not None else ""
     where = where or (f"line {passage.line:,}" if passage.line is not None else "")
     heading = clean_for_terminal(passage.heading).replace(" › ", ", ")
     return ", ".join(part for part in (where, heading) if part)
@@ -85,9 +85,11 @@ def describe_text(number: int, hit: Hit, passages: Sequence[Passage]) -> Iterato
         yield f"Result {number} has no text."
         return
     around: dict[int, Passage] = {each.ordinal: each for each in passages}
+    # It is read from its start, while the hit was told with the page and line of its best sentence.
+    place = describe_place(hit, around.get(best.ordinal, best))
     for name, text in (
         ("Before", around[best.ordinal - 1].text if best.ordinal - 1 in around else ""),
-        (f"The passage, {describe_place(best)}" if describe_place(best) else "The passage", best.text),
+        (f"The passage, from {place}" if place else "The passage", best.text),
         ("After", around[best.ordinal + 1].text if best.ordinal + 1 in around else ""),
     ):
         if text:

@@ -239,3 +239,12 @@ def test_color_obeys_choice_then_environment() -> None:
 def test_a_time_outside_the_calendar_is_none() -> None:
     """A file with an impossible date does not end a search."""
     assert describe_time(1e20) is None
+
+
+def test_a_workbook_has_sheets() -> None:
+    """The number that other documents count pages with is a sheet's there."""
+    found = results("/d/costs.xlsx", "Flour.", heading="Sheet1")
+    workbook = replace(found, hits=(replace(found.hits[0], kind="xlsx"),))
+
+    assert "page 3 · Sheet1" in render(found)
+    assert "sheet 3 · Sheet1" in render(workbook)

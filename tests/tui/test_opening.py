@@ -3,6 +3,7 @@
 import os
 import stat
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -302,6 +303,7 @@ def test_a_citation_names_where_and_quotes_the_sentence() -> None:
 
     assert cite(hit, hit.passages[0]) == "Annual report, report.pdf, page 12 (2023-11-14): “The budget doubled.”"
     assert cite(hit, None) == "Annual report, report.pdf (2023-11-14)"
+    assert ", sheet 12 (" in cite(replace(hit, kind="xlsx"), hit.passages[0])
 
 
 def test_a_citation_of_text_names_the_line_and_a_title_like_the_file_once() -> None:

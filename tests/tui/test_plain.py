@@ -3,6 +3,7 @@
 import io
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from drama_app.config import Settings, load_settings
 from drama_app.errors import IndexDamagedError
 from drama_app.library import Library
+from drama_app.records import Hit, Passage, PassageHit
 from drama_app.tui.plain import PAGE, PROMPT, Dialogue, run_plain
+from drama_app.tui.plain_words import describe_hit, describe_text
 
 
 @pytest.fixture
@@ -64,6 +67,19 @@ def test_more_goes_on_with_the_numbers_to_the_end(filled: Settings) -> None:
 
     assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) > 2 * PAGE
     assert "There are no more results." in answers[-2]
+
+
+def test_the_place_of_a_hit_and_of_its_passage_are_told_apart() -> None:
+    """A hit has the line of its best sentence; the passage says from where it is read. A sheet is no page."""
+    text = "Dough.\n\nThe flour rises."
+    best = PassageHit(0, None, 15, 0, len(text), "", "en", text, 1.0, (), (), (8, 24))
+    hit = Hit(Path("/x/bread.txt"), (), "Bread", "text", 1.7e9, 1.0, (best,))
+    assert ". line 15." in next(describe_hit(1, hit))
+    read = describe_text(1, hit, [Passage(0, 0, len(text), text, None, 13, "", "en")])
+    assert next(read) == "The passage, from line 13:"
+
+    workbook = replace(hit, kind="xlsx", passages=(replace(best, page=1, line=None, heading="Sheet1"),))
+    assert ". sheet 1, Sheet1." in next(describe_hit(1, workbook))
 
 
 def test_text_reads_the_passage_and_why_explains_it(filled: Settings) -> None:

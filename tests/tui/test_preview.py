@@ -4,6 +4,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from textual.strip import Strip
 
 from drama_app.records import Hit, Passage, PassageHit
 from drama_app.tui.document_lines import DocumentLines, Position
+from drama_app.tui.widgets.document_header import describe_document
 from drama_app.tui.widgets.document_text import DocumentText
 from drama_app.tui.widgets.hit_strip import HitStrip
 from drama_app.tui.widgets.preview import Preview, PreviewDocument
@@ -150,6 +152,22 @@ def test_pages_and_new_headings_are_rules() -> None:
     ]
 
     assert told == [("page", "page 1"), ("heading", "Dough"), ("page", "page 2")]
+    assert DocumentLines(passages, 60, page="sheet").lines(0)[0].text == "sheet 1"
+
+
+def test_the_head_says_sheet_and_where_a_passage_begins() -> None:
+    """A workbook has sheets, not pages; a passage begins at another line than the one that its hit was told with."""
+    workbook = Hit(Path("/x/costs.xlsx"), (), "Costs", "xlsx", 1.7e9, 1.0, ())
+    (sheet,) = make_passages(["Flour"], page=True, heading="Sheet1")
+    notes, start = Hit(Path("/x/notes.md"), (), "Notes", "markdown", 1.7e9, 1.0, ()), replace(sheet, page=None, line=7)
+    hit = PassageHit(0, None, 9, 0, 5, "", "en", "Flour", 1.0, ())
+
+    def tell(document: Hit, passage: Passage | PassageHit, pages: int | None = None) -> str:
+        return str(describe_document(document, passage, width=60, pages=pages, hits="", is_low=True)).split("\n")[-1]
+
+    assert tell(workbook, sheet, 3) == "sheet 1 of 3 · Sheet1"
+    assert tell(notes, start) == "from line 7 · Sheet1"
+    assert tell(notes, hit) == "line 9"
 
 
 def test_moving_stays_inside_the_document() -> None:

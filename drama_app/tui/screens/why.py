@@ -37,13 +37,13 @@ def explain(results: Results, hit: Hit, rank: int) -> Content:
     if results.nothing_good_enough:
         lines.append(Content("Even the best of these is likely no answer: far in meaning, and most words are missing."))
     for number, passage in enumerate(hit.passages, 1):
-        lines += ["", *_explain_passage(passage, number)]  # type: ignore[list-item]  # join takes both
+        lines += ["", *_explain_passage(hit, passage, number)]  # type: ignore[list-item]  # join takes both
     lines += [Content(""), Content.styled("Scores compare within one query only; they are no percentages.", "dim")]
     return Content("\n").join(lines)
 
 
-def _explain_passage(passage: PassageHit, number: int) -> list[Content]:
-    place = " · ".join(part for part in (describe_place(passage), clean_for_terminal(passage.heading)) if part)
+def _explain_passage(hit: Hit, passage: PassageHit, number: int) -> list[Content]:
+    place = " · ".join(part for part in (describe_place(hit, passage), clean_for_terminal(passage.heading)) if part)
     lines = [Content.styled(f"Passage {number}{f': {place}' if place else ''}", "bold $primary")]
     lines += [Content(f"  {_explain_score(score)}") for score in passage.scores]
     if len(passage.scores) > 1:

@@ -6,7 +6,7 @@ Owns its wording and what is cut where there is little room: of a path the begin
 from rich.cells import cell_len, set_cell_size
 from textual.content import Content
 
-from drama_app.listing import shorten_path
+from drama_app.listing import name_page, shorten_path
 from drama_app.output import clean_for_terminal, describe_time
 from drama_app.records import Hit, Passage, PassageHit
 
@@ -34,7 +34,7 @@ def describe_document(
             (first, "bold"), " " * max(2, width - cell_len(first) - cell_len(hits)) if hits else "", (hits, "$accent")
         )
     ]
-    place = _describe_place(passage, pages)
+    place = _describe_place(hit, passage, pages)
     if not is_low or not place:
         lines.append(Content.styled(_describe_file(hit, passage, width), "$foreground-muted"))
     if not is_low or place:
@@ -70,12 +70,14 @@ def _describe_file(hit: Hit, passage: Passage | PassageHit | None, width: int) -
     return cut_end(cut_beginning(shorten_path(hit.path), max(width - cell_len(rest), LEAST_PATH)) + rest, width)
 
 
-def _describe_place(passage: Passage | PassageHit | None, pages: int | None) -> str:
+def _describe_place(hit: Hit, passage: Passage | PassageHit | None, pages: int | None) -> str:
     if passage is None:
         return ""
     where = ""
     if passage.page is not None:
-        where = f"page {passage.page:,}" + (f" of {pages:,}" if pages else "")
+        where = f"{name_page(hit.kind)} {passage.page:,}" + (f" of {pages:,}" if pages else "")
     elif passage.line is not None:
-        where = f"line {passage.line:,}"
+        # A hit names the line of its best sentence; what is in sight here is the whole passage.
+        since = "" if isinstance(passage, PassageHit) else "from "
+        where = f"{since}line {passage.line:,}"
     return " · ".join(part for part in (where, clean_for_terminal(passage.heading)) if part)

@@ -83,9 +83,10 @@ class DocumentText(Widget, can_focus=True):
         query: str,
         *,
         printed: bool = False,
+        page: str = "page",
     ) -> None:
         """Takes another document; `hits` are its matching passages by their index in `passages`."""
-        self.document = DocumentLines(passages, self._text_width, printed=printed)
+        self.document = DocumentLines(passages, self._text_width, printed=printed, page=page)
         self._query, self._hits = query, hits
         self._marks, self._sentences = {}, {}
         self.set_reactive(DocumentText.top, Position(0, 0))
@@ -216,7 +217,7 @@ class DocumentText(Widget, can_focus=True):
             return
         before, top = self.document, self.top
         line = before.line(top)
-        self.document = DocumentLines(before.passages, self._text_width, printed=before.printed)
+        self.document = DocumentLines(before.passages, self._text_width, printed=before.printed, page=before.page)
         if self._is_waiting:
             self.go_to(self.current)
         else:

@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from textual.content import Content
 from textual.style import Style
 
-from drama_app.listing import count_of, shorten_path
+from drama_app.listing import count_of, name_page, shorten_path
 from drama_app.output import clean_for_terminal, cut_snippet
 from drama_app.records import Hit, PassageHit
 
@@ -59,10 +59,10 @@ def describe_date(seconds: float) -> str:
         return ""
 
 
-def describe_place(passage: PassageHit) -> str:
-    """Returns "page 12", "line 3" or ""."""
+def describe_place(hit: Hit, passage: PassageHit) -> str:
+    """Returns "page 12", "sheet 2", "line 3" or ""."""
     if passage.page is not None:
-        return f"page {passage.page:,}"
+        return f"{name_page(hit.kind)} {passage.page:,}"
     return f"line {passage.line:,}" if passage.line is not None else ""
 
 
@@ -98,7 +98,7 @@ def _spread_place(hit: Hit, best: PassageHit | None, inner: int, styles: RowStyl
     """Where in the document, what else there is of it, and where the document is."""
     more = len(hit.passages) - 1
     parts = [
-        describe_place(best) if best else "",
+        describe_place(hit, best) if best else "",
         "found by its name" if best and any(score.source == "file name" for score in best.scores) else "",
         count_of(more, "more passage") if more else "",
         f"{len(hit.copies) + 1:,} copies" if hit.copies else "",

@@ -15,6 +15,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Static
 
+from drama_app.listing import name_page
 from drama_app.records import Hit, Passage, PassageHit
 from drama_app.tui.widgets.document_header import describe_document
 from drama_app.tui.widgets.document_text import DocumentText
@@ -103,8 +104,9 @@ class Preview(Widget):
         self._places = sorted(self._hits)
         self._pages = _count_pages(new) if new else None
         self._show_emptiness()
-        is_printed = new is not None and new.hit.kind == "pdf"
-        text.show(self._passages, self._hits, new.query if new else "", printed=is_printed)
+        kind = new.hit.kind if new else ""
+        query = new.query if new else ""
+        text.show(self._passages, self._hits, query, printed=kind == "pdf", page=name_page(kind))
         text.set_reactive(DocumentText.current, -1)
         if new and self._passages:
             text.go_to(_index_of(self._passages, new.ordinal if stood_at is None else stood_at))
