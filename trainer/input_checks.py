@@ -23,6 +23,8 @@ TABLES = (".jsonl", ".jsonl.zst")
 _TEXTS = (".txt", ".text", ".md", ".markdown")
 """What a corpus is made of."""
 _OTHER_KINDS = "the app reads PDF, Word and others: drama-app index FOLDER, then --corpus index"
+_OTHER_QUERIES = ("written", "weak", "parallel", "rerank", "triplet")
+"""Kinds of queries that training meets beside those of [augment] 'kinds'."""
 _BEGINNING = 65_536
 """Bytes by which a file is taken for text."""
 
@@ -169,6 +171,9 @@ def _check_recipe(recipe: Recipe) -> None:
     known = ("crop", *STYLES)
     if unknown := [kind for kind in recipe.augment.kinds if kind not in known]:
         raise UsageError(f"[augment] 'kinds': {unknown[0]!r} is none of {', '.join(known)}")
+    if unknown := [kind for kind in recipe.train.mixture if kind not in (*known, *_OTHER_QUERIES)]:
+        named = ", ".join((*known, *_OTHER_QUERIES))
+        raise UsageError(f"[train] 'mixture': {unknown[0]!r} is none of {named}")
     if not 0 <= recipe.evaluate.held_out < 1:
         raise UsageError("[evaluate] 'held_out' must be 0 or more and below 1")
     if recipe.seed < 0 or recipe.train.seed < 0:
@@ -180,7 +185,7 @@ def _check_recipe(recipe: Recipe) -> None:
                 f"{code!r}: there are no prompts for this language; there are for {', '.join(sorted(prompts))}"
             )
     for code in recipe.corpus.languages:
-        if not (2 <= len(code) <= 8 and code.replace("-", "").isalpha()):
+        if not (2 <= len(code.partition("-")[0]) <= 3 and len(code) <= 8 and code.replace("-", "").isalpha()):
             raise UsageError(f"{code!r}: is no code of a language; it looks like de or pt-br")
 
 

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, TypeVar, get_type_hints
 
 from drama_app.errors import UsageError
+from trainer.recipe_limits import find_fault, find_fault_of_weights
 
 Stage = TypeVar("Stage")
 PRECISIONS = ("auto", "int8", "int8-smooth", "int8-levelled", "int8-down", "float32")
@@ -34,6 +35,9 @@ class CorpusRecipe:
     most_a_language: int = 0
     """Passages a language, the first ones; 0 is all."""
 
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AugmentRecipe:
@@ -52,6 +56,9 @@ class AugmentRecipe:
     """Queries whose first twenty passages the model puts in order; models under a billion weights cannot."""
     triplets: int = 0
     """Queries with an answer and a near miss that the model invents; the paper found no gain in them."""
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +88,9 @@ class MineRecipe:
     block: int = 8192
     """Passages scored at a time."""
 
+    def __post_init__(self) -> None:
+        _check_numbers(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneRecipe:
@@ -100,6 +110,9 @@ class PruneRecipe:
     length: int = 128
     learning_rate: float = 1e-4
     mask_learning_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -182,18 +195,14 @@ class TrainRecipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch", "query_tokens", "passage_tokens", "chunk_tokens", "save_every", "average"):
-            _require(getattr(self, name) >= 1, name, "must be 1 or more")
-        _require(self.temperature > 0 and self.score_temperature > 0, "temperature", "must be above 0")
-        _require(self.learning_rate > 0, "learning_rate", "must be above 0")
-        _require(0 <= self.same_language <= 1, "same_language", "must be from 0 to 1")
+        _check_numbers(self)
+        for name, weights in (("width_weights", self.width_weights), ("mixture", tuple(self.mixture.values()))):
+            if fault := find_fault_of_weights(name, weights):
+                raise ValueError(fault)
         _require(0 <= self.start_share < 1, "start_share", "must be 0 or more and below 1")
-        _require(self.neighbours >= 0, "neighbours", "must be 0 or more")
         _require(not self.head or self.imitates, "head", "needs a teacher: 'embedding_weight' or 'score_weight'")
         _require(not self.token_passes or bool(self.head), "token_passes", "needs a 'head'")
-        _require(self.clauses >= 0, "clauses", "must be 0 or more")
         _require(not self.clauses or bool(self.token_passes), "clauses", "needs 'token_passes'")
-        _require(self.row_weight >= 0, "row_weight", "must be 0 or more")
         _require(not self.row_weight or self.freeze_tokens, "row_weight", "needs 'freeze_tokens': the table is shared")
         _require(0 < self.token_share < 1, "token_share", "must be above 0 and below 1")
         alike = len(self.width_weights) in (0, len(self.widths))
@@ -223,6 +232,9 @@ class EvaluateRecipe:
     """Queries a set that is measured; 0 is all."""
     widths: tuple[int, ...] = ()
     """Beside the default one; empty is all that the retriever offers."""
+
+    def __post_init__(self) -> None:
+        _check_numbers(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,12 +266,12 @@ class Recipe:
     backbone: str = "llm"
     """What is pruned and trained: "llm" the local LLM's own weights, "retriever" the present retriever's, or a path."""
     seed: int = 0
-    corpus: CorpusRecipe = CorpusRecipe()
-    augment: AugmentRecipe = AugmentRecipe()
-    mine: MineRecipe = MineRecipe()
-    prune: PruneRecipe = PruneRecipe()
+    corpus: CorpusRecipe = field(default_factory=CorpusRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    mine: MineRecipe = field(default_factory=MineRecipe)
+    prune: PruneRecipe = field(default_factory=PruneRecipe)
     train: TrainRecipe = field(default_factory=TrainRecipe)
-    evaluate: EvaluateRecipe = EvaluateRecipe()
+    evaluate: EvaluateRecipe = field(default_factory=EvaluateRecipe)
     export: ExportRecipe = field(default_factory=ExportRecipe)
 
 
@@ -297,6 +309,11 @@ def describe(stage: object) -> dict[str, Any]:
     plain = {name: dict(value) if isinstance(value, MappingProxyType) else value for name, value in values.items()}
     described: dict[str, Any] = json.loads(json.dumps(plain))
     return described
+
+
+def _check_numbers(stage: Any) -> None:
+    if fault := find_fault(type(stage).__name__, {key.name: getattr(stage, key.name) for key in fields(stage)}):
+        raise ValueError(fault)
 
 
 def _require(condition: bool, key: str, text: str) -> None:

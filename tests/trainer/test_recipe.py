@@ -1,12 +1,27 @@
 """Recipes and what is said of wrong ones."""
 
+from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from drama_app.errors import UsageError
+from trainer import recipe_limits
+from trainer.input_checks import _check_recipe
 from trainer.outline import check_shape
-from trainer.recipe import EvaluateRecipe, ExportRecipe, PruneRecipe, Recipe, TrainRecipe, read_recipe, save_recipe
+from trainer.recipe import (
+    AugmentRecipe,
+    CorpusRecipe,
+    EvaluateRecipe,
+    ExportRecipe,
+    MineRecipe,
+    PruneRecipe,
+    Recipe,
+    TrainRecipe,
+    read_recipe,
+    save_recipe,
+)
 
 SHIPPED = sorted((Path(__file__).parents[2] / "assets" / "recipes").glob("*.toml"))
 
@@ -50,6 +65,30 @@ def test_what_a_recipe_leaves_out_has_its_default(tmp_path):
         ("[train]\nwidths = ['a']", r"each of .*'widths' must be a whole number"),
         ("[train]\nwidths = [4, 2]\nwidth_weights = [1]", "'width_weights' needs one weight"),
         ("[train]\nmixture = {weak = 'x'}", "'mixture', 'weak' must be a number"),
+        ("[train]\nmixture = {weak = -1}", r"\[train\]: 'mixture' must be 0 or more, each"),
+        ("[train]\nwidths = [4, 2]\nwidth_weights = [0, 0]", r"\[train\]: 'width_weights' must not all be 0"),
+        ("[train]\nwidths = [4, 2]\nwidth_weights = [2, -1]", "'width_weights' must be 0 or more, each"),
+        ("[train]\nclip = -1", "'clip' must be above 0"),
+        ("[train]\nhard_negatives = -1", "'hard_negatives' must be 0 or more"),
+        ("[train]\nquery_tokens = 1", "'query_tokens' must be 3 or more"),
+        ("[train]\nwarmup = -3", "'warmup' must be 0 or more"),
+        ("[train]\ntoken_passes = -1", "'token_passes' must be 0 or more"),
+        ("[train]\nlearning_rate = inf", "'learning_rate' must be a finite number"),
+        ("[train]\nreverse = -1", "'reverse' must be 0 or more"),
+        ("[train]\nspread = nan", "'spread' must be a finite number"),
+        ("[train]\nkeep_tokens = -1", "'keep_tokens' must be 0 or more"),
+        ("[mine]\nblock = 0", r"\[mine\]: 'block' must be 1 or more"),
+        ("[mine]\ndepth = -5", "'depth' must be 0 or more"),
+        ("[mine]\nnegatives = -2", "'negatives' must be 0 or more"),
+        ("[corpus]\npassage_tokens = 0", r"\[corpus\]: 'passage_tokens' must be 1 or more"),
+        ("[corpus]\nnear_duplicate = -1", "'near_duplicate' must be from 0 to 1"),
+        ("[corpus]\nmost_characters = 0", "'most_characters' must be 1 or more"),
+        ("[augment]\ntemperature = nan", r"\[augment\]: 'temperature' must be a finite number"),
+        ("[augment]\ntop_p = 7", "'top_p' must be from 0 to 1"),
+        ("[augment]\nmost_tokens = 0", "'most_tokens' must be 1 or more"),
+        ("[augment]\ncrops = -5", "'crops' must be 0 or more"),
+        ("[evaluate]\nqueries = 0", r"\[evaluate\]: 'queries' must be 1 or more"),
+        ("[evaluate]\nlimit_queries = -1", "'limit_queries' must be 0 or more"),
         ("train = 3", "'train' must be a table"),
     ],
 )
@@ -88,6 +127,39 @@ def test_widths_of_later_stages_come_from_earlier_ones(train, export, measured, 
         return
     with pytest.raises(UsageError, match=message):
         check_shape(config, recipe)
+
+
+def test_limits_name_only_keys_that_there_are():
+    """A key that is renamed takes its limit along."""
+    for stage in (CorpusRecipe, AugmentRecipe, MineRecipe, PruneRecipe, TrainRecipe, EvaluateRecipe):
+        known = {each.name for each in fields(stage)}
+        named = {key for keys in recipe_limits._LEAST.get(stage.__name__, {}).values() for key in keys.split()}
+        assert named | set(recipe_limits._LIMITS.get(stage.__name__, {})) <= known
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": TrainRecipe(mixture=MappingProxyType({"questions": 1.0}))}, r"\[train\] 'mixture': 'questions' is"),
+        ({"corpus": CorpusRecipe(languages=("english",))}, "'english': is no code of a language"),
+        ({"corpus": CorpusRecipe(languages=("de", "pt-br", "zh-hans", "gsw"))}, ""),
+        (
+            {
+                "train": TrainRecipe(
+                    mixture=MappingProxyType(dict.fromkeys(("rerank", "triplet", "weak", "claim"), 1.0))
+                )
+            },
+            "",
+        ),
+    ],
+)
+def test_kinds_and_languages_are_known_ones(changes, message):
+    """A kind or a language that no query can have is told before a run, and what later stages make is known."""
+    if message:
+        with pytest.raises(UsageError, match=message):
+            _check_recipe(Recipe(**changes))
+    else:
+        _check_recipe(Recipe(**changes))
 
 
 def test_missing_recipe_is_named(tmp_path):
