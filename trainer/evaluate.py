@@ -6,8 +6,9 @@ It trains nothing and keeps nothing: the index of each set lies in a temporary f
 import ctypes
 import json
 import logging
+import math
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -108,8 +109,8 @@ def read_set(folder: Path, *, name: str, limit_queries: int | None = None) -> Te
     relevant: dict[str, dict[str, float]] = {}
     for query, document, grade in _iterate_judgements(folder / "qrels" / "test.tsv"):
         relevant.setdefault(query, {})[document] = grade
-    rows = {row["_id"]: row for row in _iterate_rows(folder / "queries.jsonl") if row["_id"] in relevant}
-    rows = dict(list(rows.items())[:limit_queries])
+    judged = {row["_id"]: row for row in _iterate_rows(folder / "queries.jsonl") if row["_id"] in relevant}
+    rows = dict(list(judged.items())[:limit_queries])
     if not rows:
         raise UsageError(f"{folder}: no query of queries.jsonl is judged in qrels/test.tsv")
     documents: dict[str, Document] = {}
@@ -118,6 +119,7 @@ def read_set(folder: Path, *, name: str, limit_queries: int | None = None) -> Te
         documents[row["_id"]] = Document(text=row["text"], kind="text", title=mend(str(row.get("title") or "")))
         if language := find_language(row):
             spoken[row["_id"]] = language
+    _check_answers(folder, documents, [relevant[query] for query in judged])
     queries = {query: row["text"] for query, row in rows.items()}
     languages = name_languages(
         {query: find_language(row) for query, row in rows.items()},
@@ -126,6 +128,20 @@ def read_set(folder: Path, *, name: str, limit_queries: int | None = None) -> Te
         answering=[document.text for document in documents.values()],
     )  # fmt: skip
     return TestSet(name, documents, queries, relevant, languages)
+
+
+def _check_answers(folder: Path, documents: Mapping[str, Document], judged: Iterable[Mapping[str, float]]) -> None:
+    """See that something can be found; a part of a larger set is measured as it is, and told."""
+    if not any(document.text.strip() for document in documents.values()):
+        raise UsageError(f"{folder}: no document of corpus.jsonl has a text")
+    answers = {document for grades in judged for document, grade in grades.items() if grade > 0}
+    if not answers:
+        raise UsageError(f"{folder}: qrels/test.tsv gives no document a grade above 0")
+    absent = len(answers - documents.keys())
+    if absent == len(answers):
+        raise UsageError(f"{folder}: no document that answers in qrels/test.tsv is in corpus.jsonl")
+    if absent:
+        log.warning("%s: %d of %d documents that answer are not in corpus.jsonl", folder, absent, len(answers))
 
 
 def _find_spoken(judged: Mapping[str, float], spoken: Mapping[str, str]) -> str:
@@ -337,10 +353,13 @@ def _iterate_judgements(path: Path) -> Iterator[tuple[str, str, float]]:
         if number == 1 and parts[0] in ("query-id", "query_id", "qid"):
             continue
         try:
-            query, document, grade = parts
-            yield query, document, float(grade)
+            query, document, said = parts
+            grade = float(said)
         except ValueError as error:
             raise UsageError(f"{path}, line {number}: needs a query, a document and a grade between tabs") from error
+        if not math.isfinite(grade):
+            raise UsageError(f"{path}, line {number}: the grade must be a finite number, not {said.strip()}")
+        yield query, document, grade
 
 
 def _read_lines(path: Path) -> Iterator[str]:

@@ -92,6 +92,12 @@ def test_queries_can_be_limited(sets):
         ("corpus.jsonl", '{"_id": 3}', "line 1: needs the texts"),
         ("qrels/test.tsv", "q1\tfox\n", "line 1: needs a query"),
         ("qrels/test.tsv", "q9\tfox\t1\n", "no query"),
+        ("qrels/test.tsv", "q1\tfox\t1\nq2\ttax\tinf\n", "line 2: the grade must be a finite number, not inf"),
+        ("qrels/test.tsv", "q1\tfox\tnan\n", "line 1: the grade must be a finite number"),
+        ("qrels/test.tsv", "q1\tfox\t0\nq2\ttax\t0\n", "no document a grade above 0"),
+        ("qrels/test.tsv", "q1\t17\t1\nq2\tsea\t0\n", "no document that answers .* is in corpus.jsonl"),
+        ("corpus.jsonl", "", "no document of corpus.jsonl has a text"),
+        ("corpus.jsonl", '{"_id": "fox", "text": " "}\n', "no document of corpus.jsonl has a text"),
     ],
 )
 def test_broken_set_is_refused_with_its_line(sets, file, content, message):
@@ -99,6 +105,14 @@ def test_broken_set_is_refused_with_its_line(sets, file, content, message):
     (sets / "tiny" / "en" / file).write_text(content)
     with pytest.raises(UsageError, match=message):
         read_set(sets / "tiny" / "en", name="x")
+
+
+def test_a_part_of_a_set_is_measured_and_told(sets, caplog):
+    """Answers that the corpus lacks are counted in a sentence; what a limit leaves out counts as there."""
+    (sets / "tiny" / "en" / "qrels" / "test.tsv").write_text("q1\t17\t1\nq2\ttax\t1\n")
+
+    assert len(read_set(sets / "tiny" / "en", name="x", limit_queries=1).queries) == 1
+    assert "1 of 2 documents that answer are not in corpus.jsonl" in caplog.text
 
 
 def test_missing_sets_end_with_code_2_and_one_line(tmp_path, capsys):
