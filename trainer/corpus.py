@@ -20,9 +20,8 @@ from trainer.duplicates import NearDuplicates
 from trainer.overlap import NOTHING, is_evaluated, shorten
 from trainer.recipe import CorpusRecipe
 from trainer.records import Passage, Query, RecordWriter, iterate_lines, mend, text_id
+from trainer.text_files import KINDS, divide_files, is_table, is_text
 
-_TABLES = (".jsonl", ".jsonl.zst")
-_TEXTS = {".txt": "text", ".text": "text", ".md": "markdown", ".markdown": "markdown"}
 _DENSE = regex.compile(r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Hangul}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]")
 _DENSE_FACTOR = 3
 """A text in these scripts says as much in a third of the characters."""
@@ -141,12 +140,15 @@ def _split_pair(row: dict[str, object], kind: str, place: str) -> tuple[Query, P
 
 def _iterate_source(source: Path, recipe: CorpusRecipe, rejected: Counter[str]) -> Iterator[Passage]:
     if source.is_dir():
-        for path in sorted(path for path in source.rglob("*") if path.is_file()):
-            if path.name.endswith(_TABLES) or path.suffix.lower() in _TEXTS:
+        files, made = divide_files(source)
+        if made:
+            rejected["a file of a run"] += len(made)
+        for path in files:
+            if is_text(path):
                 yield from _iterate_source(path, recipe, rejected)
             else:
                 rejected["a file that is no text"] += 1
-    elif source.name.endswith(_TABLES):
+    elif is_table(source):
         for place, row in _iterate_rows(source):
             if not isinstance(row.get("text"), str):
                 raise UsageError(f"{place}: needs a 'text'")
@@ -184,7 +186,7 @@ def _cut_file(path: Path, recipe: CorpusRecipe, rejected: Counter[str]) -> Itera
         return
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
-    document = Document(text=text, kind=_TEXTS.get(path.suffix.lower(), "text"))
+    document = Document(text=text, kind=KINDS.get(path.suffix.lower(), "text"))
     for piece in cut(document, size=recipe.passage_tokens):
         yield Passage(
             id="", text=piece.text, title=piece.heading, language=piece.language, source=path.name, document=str(path)

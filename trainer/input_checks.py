@@ -18,10 +18,8 @@ from trainer.outline import check_room, check_shape, read_outline
 from trainer.recipe import Recipe
 from trainer.records import iterate_lines
 from trainer.run_folder import OWN_INDEX, Inputs, RunFolder
+from trainer.text_files import divide_files, is_table, is_text
 
-TABLES = (".jsonl", ".jsonl.zst")
-_TEXTS = (".txt", ".text", ".md", ".markdown")
-"""What a corpus is made of."""
 _OTHER_KINDS = "the app reads PDF, Word and others: drama-app index FOLDER, then --corpus index"
 _OTHER_QUERIES = ("written", "weak", "parallel", "rerank", "triplet")
 """Kinds of queries that training meets beside those of [augment] 'kinds'."""
@@ -114,22 +112,21 @@ def _check_source(name: str) -> None:
         _check_file(path)
     elif texts := list_texts(path):
         for each in texts:
-            if each.name.endswith(TABLES) and each.stat().st_size:
+            if is_table(each) and each.stat().st_size:
                 _check_table(each, ("text",))
     else:
-        kinds = Counter(each.suffix.lower() or each.name for each in path.rglob("*") if each.is_file())
+        kinds = Counter(each.suffix.lower() or each.name for each in divide_files(path)[0])
         found = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common(3))
         raise UsageError(f"{name}: " + (f"holds no text ({found}); {_OTHER_KINDS}" if found else "holds no file"))
 
 
 def list_texts(folder: Path) -> list[Path]:
     """The files of a folder that a corpus is made of."""
-    files = (each for each in sorted(folder.rglob("*")) if each.is_file())
-    return [each for each in files if each.name.endswith(TABLES) or each.suffix.lower() in _TEXTS]
+    return [each for each in divide_files(folder)[0] if is_text(each)]
 
 
 def _check_file(path: Path) -> None:
-    if path.name.endswith(TABLES):
+    if is_table(path):
         _check_table(path, ("text",))
         return
     try:

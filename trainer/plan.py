@@ -14,13 +14,14 @@ from pathlib import Path
 from drama_app.errors import UsageError
 from drama_app.ruler import estimate_tokens
 from trainer.augment.ledger import format_time
-from trainer.input_checks import TABLES, list_texts
+from trainer.input_checks import list_texts
 from trainer.inputs import name_source
 from trainer.network import NetworkConfig
 from trainer.outline import read_outline
 from trainer.recipe import PruneRecipe, Recipe
 from trainer.records import iterate_lines
 from trainer.run_folder import OWN_INDEX, RunFolder
+from trainer.text_files import is_table
 
 _ENCODED = 4500.0
 """Tokens a second and core that the shipped retriever reads."""
@@ -204,7 +205,7 @@ def _measure_corpus(names: Sequence[str]) -> _Size:
             continue
         path = Path(name)
         for file in list_texts(path) if path.is_dir() else [path]:
-            if file.name.endswith(TABLES):
+            if is_table(file):
                 counted += sum(1 for _ in iterate_lines(file))
                 for _, line in islice(iterate_lines(file), _SAMPLE):
                     sampled, tokens = sampled + 1, tokens + estimate_tokens(line)

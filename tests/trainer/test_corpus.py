@@ -8,6 +8,7 @@ import zstandard
 from drama_app.errors import UsageError
 from trainer.corpus import build_corpus, convert_pairs
 from trainer.duplicates import NearDuplicates, sign
+from trainer.input_checks import list_texts
 from trainer.overlap import collect_ids
 from trainer.recipe import CorpusRecipe
 from trainer.records import Passage, Query, read_records, text_id
@@ -100,6 +101,23 @@ def test_half_an_emoji_harms_nothing(tmp_path):
     (tmp_path / "pairs.jsonl").write_text('{"query": "what \\ud83d", "positive": "that", "lang": "en"}\n')
     convert_pairs([tmp_path / "pairs.jsonl"], tmp_path / "p.jsonl", tmp_path / "q.jsonl")
     assert [query.text for query in read_records(tmp_path / "q.jsonl", Query)] == ["what ?"]
+
+
+def test_a_run_among_its_texts_is_no_text(tmp_path):
+    """What a run in the folder of its corpus wrote is counted, not learnt, nor looked at; another run.json is none."""
+    run, other = tmp_path / "texts" / "run", tmp_path / "texts" / "sport"
+    (run / "queries").mkdir(parents=True)
+    other.mkdir()
+    for name in ("run.json", "recipe.toml"):
+        (run / name).write_text("{}")
+    (other / "run.json").write_text("{}")
+    (run / "queries" / "crops.jsonl").write_text(json.dumps({"text": STEEL}) + "\n")
+    (other / "river.txt").write_text(RIVER)
+    report = build_corpus([tmp_path / "texts"], tmp_path / "out.jsonl", CorpusRecipe())
+
+    assert [each.text for each in read_records(tmp_path / "out.jsonl", Passage)] == [RIVER]
+    assert report.rejected == {"a file of a run": 3, "a file that is no text": 1}
+    assert list_texts(tmp_path / "texts") == [other / "river.txt"]
 
 
 @pytest.mark.parametrize(
