@@ -29,6 +29,9 @@ Figures = dict[str, Any]
 
 _SAMPLE = 64
 """Passages to calibrate an export on."""
+_WRITTEN = {"generated": "queries", "triplets": "triplets"}
+_FEW = 10
+"""One in so many kept is few: of the worst pair of model and language that was measured 12 of 100 were."""
 
 
 def build(run: RunFolder, report: Report) -> Figures:
@@ -103,9 +106,10 @@ def augment(run: RunFolder, report: Report) -> Figures:
             generator.close()
     if generator:
         figures["written_by"] = f"{generator.name}, licence {generator.licence or 'not stated'}"
+    notes = [note for note in (_note_unspoken(run, written, invents), *map(_note_few, tallies.items())) if note]
     return (
         figures
-        | _note_unspoken(run, written, invents)
+        | ({"note": "; ".join(notes)} if notes else {})
         | {"tallies": {kind: tally.as_row() for kind, tally in tallies.items()}}
     )
 
@@ -232,14 +236,27 @@ def _asks(run: RunFolder) -> bool:
     return run.recipe.augment.queries > 0 and bool(set(run.recipe.augment.kinds) - {"crop"})
 
 
-def _note_unspoken(run: RunFolder, written: object, invents: object) -> Figures:
+def _note_unspoken(run: RunFolder, written: object, invents: object) -> str:
     """What a person has to know if queries or triplets were asked for and there are no prompts in their languages."""
     lacking = ["queries"] if _asks(run) and not written else []
     lacking += ["triplets"] if run.recipe.augment.triplets and not invents else []
     if not lacking:
-        return {}
+        return ""
     spoken = ", ".join(sorted(run.done["corpus"]["languages"]))
-    return {"note": f"no {' and no '.join(lacking)} were generated, since there are no prompts for {spoken}"}
+    return f"no {' and no '.join(lacking)} were generated, since there are no prompts for {spoken}"
+
+
+def _note_few(named: "tuple[str, Tally]") -> str:
+    """What a person has to know if next to nothing of what the LLM wrote was kept, with the commonest reasons."""
+    kind, tally = named
+    if kind not in _WRITTEN or tally.kept * _FEW > tally.asked or not tally.asked:
+        return ""
+    reasons: Counter[str] = Counter()
+    for counts in tally.counts.values():
+        reasons.update(counts)
+    kept = reasons.pop("kept", 0)
+    why = ", ".join(f"{reason}: {count:,}" for reason, count in reasons.most_common(3))
+    return f"of {tally.asked:,} {_WRITTEN[kind]} that the language model wrote {kept:,} could be kept ({why})"
 
 
 def _find_source(name: str, folder: Path, report: Report) -> Path:

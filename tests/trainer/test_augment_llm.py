@@ -154,6 +154,8 @@ class _Server(BaseHTTPRequestHandler):
         state = self.server.state
         state["asked"].append((self.path, asked, self.headers.get("Authorization")))
         chats = self.path.endswith("/chat/completions")
+        if "answer" in state:
+            return self._send(200, state["answer"])
         if state["failures"] > 0:
             state["failures"] -= 1
             return self._send(503, {"error": "busy"})
@@ -266,6 +268,36 @@ def test_an_endpoint_is_tried_again(server):
         open_endpoint("http://127.0.0.1:9/v1", first_wait=0.001)
     with pytest.raises(UsageError, match="is no address"):
         open_endpoint("localhost:8000")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"usage": {}}, {"choices": []}, {"choices": "text"}, {"choices": ["text"]}, {"choices": [{"message": "text"}]},
+        {"error": {"message": "no credit"}},
+    ],
+)  # fmt: skip
+def test_an_endpoint_that_has_no_place_for_a_text_is_refused(answer, server):
+    """A server that answers something else is told at the start and in its own words, not by a run without queries."""
+    server.state["answer"] = answer
+    with pytest.raises(
+        UsageError, match="neither chats nor completes .*its answer holds no text: .*" + next(iter(answer))
+    ):
+        open_endpoint(server.url)
+
+
+def test_an_odd_answer_costs_only_itself(server):
+    """A silent answer is no text, a count of tokens that is no number no count."""
+    endpoint = open_endpoint(server.url)
+    read = endpoint.usage.read
+    for content in (None, [], 3):
+        choice = {"message": {"content": content}}
+        server.state["answer"] = {"choices": [choice], "usage": {"prompt_tokens": "many", "completion_tokens": None}}
+        assert endpoint.write(PROMPTS[:1], Sampling(), seeds=[0]) == [""]
+    server.state["answer"] = {"choices": [{"message": "text"}], "usage": 3}
+    assert endpoint.write(PROMPTS[:1], Sampling(), seeds=[0]) == [""]
+    endpoint.close()
+    assert endpoint.usage.read == read
 
 
 def test_transformers_write(tmp_path):

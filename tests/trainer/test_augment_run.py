@@ -14,7 +14,7 @@ from drama_app.embed import open_retriever
 from drama_app.errors import TrainingError, UsageError
 from tests.trainer.scripted_generator import ScriptedGenerator
 from trainer import stages
-from trainer.augment.ledger import KEPT, Outcome, format_time, run_blocks
+from trainer.augment.ledger import KEPT, Outcome, Tally, format_time, run_blocks
 from trainer.augment.run import (
     choose_passages,
     crop_passages,
@@ -302,6 +302,17 @@ def test_a_language_without_prompts_is_told(tmp_path):
             writer.write(Passage(id=f"p{number}", text=f"{text} {number}", language="ka", document=f"d{number}"))
     run.finish("corpus", 1.0, {"languages": {"ka": 30}})
     assert "no prompts for ka" in stages.augment(run, lambda text: None)["note"]
+
+
+def test_next_to_nothing_kept_is_told():
+    """Where fewer than one in ten of the LLM's queries can be used, the stage says how many, and why."""
+    silent = Tally(counts={"en": Counter({"empty": 15, "kept": 1}), "de": Counter({"empty": 4})})
+    told = stages._note_few(("generated", silent))
+
+    assert told == "of 20 queries that the language model wrote 1 could be kept (empty: 19)"
+    assert stages._note_few(("crop", silent)) == ""
+    assert stages._note_few(("generated", Tally(counts={"en": Counter(kept=12, empty=88)}))) == ""
+    assert stages._note_few(("generated", Tally())) == ""
 
 
 def test_recipes_without_a_style_are_refused(passages, tmp_path):

@@ -133,8 +133,12 @@ class Endpoint:
         for chats, options in ((True, self._options), (True, {}), (False, {})):
             self._chats, self._options = chats, options
             try:
-                self._ask(_TRIAL, Sampling(most_tokens=4), 0)
-                return
+                answer = self._request(_TRIAL, Sampling(most_tokens=4), 0)
+                self._count(answer.get("usage"))
+                if self._find_text(answer) is not None:
+                    return
+                # As a server that has no such path.
+                raise _RefusedError(501, f"its answer holds no text: {json.dumps(answer)[:200]}")
             except _RefusedError as refusal:
                 if refusal.code not in _NO_CHAT:
                     raise UsageError(f"{self._url}: refuses to write ({refusal})") from refusal
@@ -181,25 +185,40 @@ class Endpoint:
         self._workers.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, prompt: Prompt, sampling: Sampling, seed: int) -> str:
+        answer = self._request(prompt, sampling, seed)
+        self._count(answer.get("usage"))
+        return self._find_text(answer) or ""
+
+    def _request(self, prompt: Prompt, sampling: Sampling, seed: int) -> dict[str, Any]:
         content: dict[str, Any] = {
             "model": self._model, "max_tokens": sampling.most_tokens, "temperature": sampling.temperature,
             "top_p": sampling.top_p, "seed": seed & 0x7FFFFFFF,
         }  # fmt: skip
         if self._chats:
             # No stop: a chat may begin with thoughts and empty lines, which are cut off here.
-            answer = self._try("/chat/completions", content | self._options | {"messages": prompt.as_messages()})
-        else:
-            answer = self._try("/completions", content | {"prompt": prompt.as_text(), "stop": [*sampling.stop]})
-        self._count(answer.get("usage"))
-        choices = answer.get("choices") or [{}]
-        first = choices[0] if isinstance(choices[0], dict) else {}
-        return str((first.get("message") or {}).get("content") or "" if self._chats else first.get("text") or "")
+            return self._try("/chat/completions", content | self._options | {"messages": prompt.as_messages()})
+        return self._try("/completions", content | {"prompt": prompt.as_text(), "stop": [*sampling.stop]})
+
+    def _find_text(self, answer: dict[str, Any]) -> str | None:
+        """What was written, "" if the server was silent, None if its answer has no place for it."""
+        choices = answer.get("choices")
+        first = choices[0] if isinstance(choices, list) and choices else None
+        if not isinstance(first, dict):
+            return None
+        if not self._chats:
+            return first["text"] if isinstance(first.get("text"), str) else None
+        message = first.get("message")
+        if not isinstance(message, dict):
+            return None
+        said = message.get("content")  # null where the few tokens went into thoughts
+        return said if isinstance(said, str) else ""
 
     def _count(self, usage: Any) -> None:
         if isinstance(usage, dict):
+            read, written = usage.get("prompt_tokens"), usage.get("completion_tokens")
             with self._counting:
-                self._usage.read += int(usage.get("prompt_tokens") or 0)
-                self._usage.written += int(usage.get("completion_tokens") or 0)
+                self._usage.read += read if isinstance(read, int) else 0
+                self._usage.written += written if isinstance(written, int) else 0
 
     def _try(self, path: str, content: dict[str, Any] | None) -> dict[str, Any]:
         wait = self._first_wait
