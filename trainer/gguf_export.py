@@ -22,7 +22,7 @@ from trainer.backbone import Backbone
 from trainer.bidirectional import BidirectionalConfig
 from trainer.encoder import EncoderConfig, make_rotation
 from trainer.export import SENTENCES
-from trainer.gguf_tokenizer import read_vocabulary
+from trainer.gguf_tokenizer import Vocabulary, read_vocabulary
 
 if TYPE_CHECKING:
     from gguf import GGUFWriter
@@ -97,15 +97,24 @@ def write_checked_gguf(backbone: Backbone, path: Path, *, kind: str = "f16", wit
     return f"{path.name}: {told}" + (f"; whoever uses it puts {' and '.join(before)}" if before else "")
 
 
+def check_gguf(backbone: Backbone, *, without_head: bool = False) -> Vocabulary:
+    """See that a network and its tokenizer can be told as GGUF; returns the vocabulary.
+
+    Raises:
+        RetrieverError: llama.cpp has no such network or tokenizer.
+    """
+    _refuse(backbone.config, without_head)
+    rows = len(backbone.network.embed_tokens.weight)
+    return read_vocabulary(backbone.tokenizer, rows=rows, pad=backbone.origin.pad_token_id)
+
+
 def write_gguf(backbone: Backbone, path: Path, *, kind: str = "f16", without_head: bool = False) -> None:
     """Write a GGUF without looking at what it computes; arguments and errors as `write_checked_gguf`."""
     from gguf import GGUFWriter
 
     config = backbone.config
-    _refuse(config, without_head)
+    vocabulary = check_gguf(backbone, without_head=without_head)
     name = "bert" if isinstance(config, BidirectionalConfig) else _ARCHITECTURES[config.family]
-    table = backbone.network.embed_tokens.weight
-    vocabulary = read_vocabulary(backbone.tokenizer, rows=len(table), pad=backbone.origin.pad_token_id)
     writer = GGUFWriter(str(path), name)
     _write_about(writer, backbone, kind)
     if isinstance(config, BidirectionalConfig):

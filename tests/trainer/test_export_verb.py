@@ -175,6 +175,7 @@ def test_a_gguf_alone_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         return "written"
 
     monkeypatch.setattr(gguf_export, "write_checked_gguf", write)
+    monkeypatch.setattr(gguf_export, "read_vocabulary", lambda *_, **__: None)  # llama.cpp has no tokenizer of words
     folder = save(make_backbone(tmp_path, make_network(CONFIGS["llama"])), tmp_path / "network")
     (tmp_path / "data.txt").write_text("Data from a test, CC0.\n")
     run(
@@ -189,6 +190,14 @@ def test_a_gguf_alone_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     )
     notices = ("Made for a test.", "Data from a test, CC0.")
     assert asked == {"path": tmp_path / "a.gguf", "kind": "q8_0", "without_head": True, "notices": notices}
+
+
+def test_a_gguf_that_cannot_be_is_told_before_the_folder_is_written(tmp_path: Path) -> None:
+    """A head that a GGUF has no place for ends the verb before minutes of export, with nothing written."""
+    folder = save(make_backbone(tmp_path, make_network(CONFIGS["xlm-r with head"])), tmp_path / "network")
+    with pytest.raises(RetrieverError, match="--without-head"):
+        run(folder, "--out", tmp_path / "r", "--gguf", tmp_path / "a.gguf")
+    assert not (tmp_path / "r").exists()
 
 
 def test_what_cannot_be_is_told_before_a_network_is_read(tmp_path: Path) -> None:

@@ -75,6 +75,8 @@ def run(options: argparse.Namespace) -> int:
     origin = state_anew(own, backbone.origin) if own else backbone.origin
     origin = replace(origin, notices=merge_notices((*origin.notices, *notices)))
     backbone = replace(backbone, origin=origin)  # a GGUF tells them too
+    if options.gguf:
+        _check_gguf(backbone, options.without_head)
     if options.out:
         label = replace(_make_label(options, own, backbone), dims=options.widths or ())
         _tell_untrained(options.widths or recipe.widths, backbone)
@@ -179,6 +181,13 @@ def _check_places(options: argparse.Namespace) -> None:
         check_place(options.out)
     if options.gguf and (options.gguf.is_dir() or not options.gguf.parent.is_dir()):
         raise UsageError(f"{options.gguf}: name a file in a folder that is there")
+
+
+def _check_gguf(backbone: "Backbone", without_head: bool) -> None:
+    """Tell what llama.cpp does not have now, not behind a folder that took minutes."""
+    from trainer.gguf_export import check_gguf
+
+    check_gguf(backbone, without_head=without_head)
 
 
 def _look_both_ways(backbone: "Backbone") -> "Backbone":
