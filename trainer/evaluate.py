@@ -21,7 +21,7 @@ from drama_app.rank import fuse, group, measure_scale
 from drama_app.records import Document, Mode, Passage
 from drama_app.store import Candidate, Key, PassageStore
 from trainer.metrics import Interval, bootstrap, ndcg, recall, reciprocal_rank
-from trainer.records import mend
+from trainer.records import iterate_lines, mend
 from trainer.set_folders import list_sets
 from trainer.set_languages import find_language, name_languages, read_stated
 from trainer.words import WordIndex
@@ -337,7 +337,7 @@ def _look_up(
 
 
 def _iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(_read_lines(path), 1):
+    for number, line in iterate_lines(path):
         try:
             row = json.loads(line)
         except ValueError as error:
@@ -348,9 +348,9 @@ def _iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def _iterate_judgements(path: Path) -> Iterator[tuple[str, str, float]]:
-    for number, line in enumerate(_read_lines(path), 1):
-        parts = line.split("\t")
-        if number == 1 and parts[0] in ("query-id", "query_id", "qid"):
+    for place, (number, line) in enumerate(iterate_lines(path)):
+        parts = line.rstrip("\n").split("\t")
+        if not place and parts[0] in ("query-id", "query_id", "qid"):
             continue
         try:
             query, document, said = parts
@@ -360,11 +360,3 @@ def _iterate_judgements(path: Path) -> Iterator[tuple[str, str, float]]:
         if not math.isfinite(grade):
             raise UsageError(f"{path}, line {number}: the grade must be a finite number, not {said.strip()}")
         yield query, document, grade
-
-
-def _read_lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            yield from (line.rstrip("\n") for line in file if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: cannot be read ({error})") from error

@@ -167,7 +167,7 @@ def iterate_lines(path: Path) -> Iterator[tuple[int, str]]:
                 from zstandard import ZstdDecompressor
 
                 stream = cast("IO[bytes]", ZstdDecompressor().stream_reader(raw))
-            with TextIOWrapper(stream, encoding="utf-8") as text:
+            with TextIOWrapper(stream, encoding="utf-8-sig") as text:  # Windows tools write the mark
                 yield from ((number, line) for number, line in enumerate(text, 1) if line.strip())
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error

@@ -103,6 +103,15 @@ def test_half_an_emoji_harms_nothing(tmp_path):
     assert [query.text for query in read_records(tmp_path / "q.jsonl", Query)] == ["what ?"]
 
 
+def test_a_byte_order_mark_is_no_text(tmp_path):
+    """A table as Windows tools write it is read, plain or compressed."""
+    rows = b"\xef\xbb\xbf" + json.dumps({"text": RIVER}).encode() + b"\r\n"
+    (tmp_path / "a.jsonl").write_bytes(rows)
+    (tmp_path / "b.jsonl.zst").write_bytes(zstandard.compress(rows))
+    for name in ("a.jsonl", "b.jsonl.zst"):
+        assert build_corpus([tmp_path / name], tmp_path / "out.jsonl", CorpusRecipe()).kept == 1
+
+
 def test_a_run_among_its_texts_is_no_text(tmp_path):
     """What a run in the folder of its corpus wrote is counted, not learnt, nor looked at; another run.json is none."""
     run, other = tmp_path / "texts" / "run", tmp_path / "texts" / "sport"

@@ -115,6 +115,19 @@ def test_a_part_of_a_set_is_measured_and_told(sets, caplog):
     assert "1 of 2 documents that answer are not in corpus.jsonl" in caplog.text
 
 
+def test_a_byte_order_mark_is_no_fault(sets):
+    """Files as Windows tools write them are read, and a line keeps its number behind empty ones."""
+    plain = read_set(sets / "tiny" / "en", name="x")
+    for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):
+        path = sets / "tiny" / "en" / name
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+
+    assert read_set(sets / "tiny" / "en", name="x") == plain
+    (sets / "tiny" / "en" / "qrels" / "test.tsv").write_text("\n\nq1\tfox\n")
+    with pytest.raises(UsageError, match="line 3: needs a query"):
+        read_set(sets / "tiny" / "en", name="x")
+
+
 def test_missing_sets_end_with_code_2_and_one_line(tmp_path, capsys):
     """An empty folder is an error in one line on stderr, with nothing on stdout."""
     assert main(["evaluate", "--sets", str(tmp_path)]) == 2
