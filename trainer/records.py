@@ -163,7 +163,7 @@ def iterate_lines(path: Path) -> Iterator[tuple[int, str]]:
     try:
         with path.open("rb") as raw:
             stream: IO[bytes] = raw
-            if path.suffix == ".zst":
+            if path.suffix.lower() == ".zst":
                 from zstandard import ZstdDecompressor
 
                 stream = cast("IO[bytes]", ZstdDecompressor().stream_reader(raw))

@@ -10,7 +10,7 @@ _OF_A_RUN = ("run.json", "recipe.toml")
 
 def is_table(path: Path) -> bool:
     """Whether a file is a table, by its name."""
-    return path.name.endswith(TABLES)
+    return path.name.lower().endswith(TABLES)
 
 
 def is_text(path: Path) -> bool:

@@ -8,8 +8,9 @@ import zstandard
 from drama_app.errors import UsageError
 from trainer.corpus import build_corpus, convert_pairs
 from trainer.duplicates import NearDuplicates, sign
-from trainer.input_checks import list_texts
+from trainer.input_checks import _check_source, list_texts
 from trainer.overlap import collect_ids
+from trainer.plan import _measure_corpus
 from trainer.recipe import CorpusRecipe
 from trainer.records import Passage, Query, read_records, text_id
 
@@ -110,6 +111,23 @@ def test_a_byte_order_mark_is_no_text(tmp_path):
     (tmp_path / "b.jsonl.zst").write_bytes(zstandard.compress(rows))
     for name in ("a.jsonl", "b.jsonl.zst"):
         assert build_corpus([tmp_path / name], tmp_path / "out.jsonl", CorpusRecipe()).kept == 1
+
+
+def test_a_table_in_capitals_is_a_table(tmp_path):
+    """A file named .JSONL is read as rows by all who look at it, and not cut as prose."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "A.JSONL").write_text(json.dumps({"text": RIVER}) + "\n")
+    (folder / "B.Jsonl.ZST").write_bytes(zstandard.compress((json.dumps({"text": STEEL}) + "\n").encode()))
+    build_corpus([folder], tmp_path / "out.jsonl", CorpusRecipe())
+
+    assert [each.text for each in read_records(tmp_path / "out.jsonl", Passage)] == [RIVER, STEEL]
+    assert _measure_corpus([str(folder), str(folder / "A.JSONL")]).passages == 3
+    (folder / "A.JSONL").write_text("{}")
+    with pytest.raises(UsageError, match=r"A.JSONL, line 1: is no object with 'text'"):
+        _check_source(str(folder))
+    with pytest.raises(UsageError, match=r"A.JSONL, line 1: is no object with 'text'"):
+        _check_source(str(folder / "A.JSONL"))
 
 
 def test_a_run_among_its_texts_is_no_text(tmp_path):
