@@ -147,6 +147,12 @@ class _Server(BaseHTTPRequestHandler):
     def do_GET(self):
         if self.path == "/moved/models":
             return self._send(302, {}, location="/v1/models")
+        if self.path.startswith("/page/"):
+            return self._send_body(
+                200, b"<!DOCTYPE html>\n<title>Chat</title>" if "html" in self.path else b"[" * 100_000
+            )
+        if self.path.startswith("/odd/"):
+            return self._send(200, {"data": {"id": "tiny"}})
         return self._send(200 if self.path == "/v1/models" else 404, {"data": [{"id": "tiny"}]})
 
     def do_POST(self):
@@ -176,7 +182,9 @@ class _Server(BaseHTTPRequestHandler):
         pass
 
     def _send(self, code, content, location=""):
-        body = json.dumps(content).encode()
+        self._send_body(code, json.dumps(content).encode(), location)
+
+    def _send_body(self, code, body, location=""):
         self.send_response(code)
         if location:
             self.send_header("Location", location)
@@ -284,6 +292,17 @@ def test_an_endpoint_that_has_no_place_for_a_text_is_refused(answer, server):
         UsageError, match="neither chats nor completes .*its answer holds no text: .*" + next(iter(answer))
     ):
         open_endpoint(server.url)
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [("page/html", r"no JSON \('<!DOCTYPE html> <title>Chat</title>'\).*ends in /v1"), ("page/deep", "no JSON"),
+     ("odd", "lists no model; name one")],
+)  # fmt: skip
+def test_an_address_of_something_else_is_told_at_once(place, message, server):
+    """A web page, or whatever else is no list of models, is not asked six times and is no server that is down."""
+    with pytest.raises(UsageError, match=message):
+        open_endpoint(server.url.replace("v1", place), first_wait=60.0)
 
 
 def test_an_odd_answer_costs_only_itself(server):

@@ -53,6 +53,10 @@ class _RefusedError(Exception):
         self.code = code
 
 
+class _ForeignError(Exception):
+    """What came back is no JSON object; the text has its beginning."""
+
+
 def open_endpoint(
     url: str, model: str = "", *, concurrency: int = 16, timeout: float = 120.0, first_wait: float = _FIRST_WAIT
 ) -> "Endpoint":
@@ -88,6 +92,7 @@ class Endpoint:
         self._concurrency = concurrency
         self._workers = ThreadPoolExecutor(concurrency, thread_name_prefix="endpoint")
         self._chats = True
+        self._answered = False
         # vLLM and llama.cpp's server: a model that thinks first would spend its few tokens on that.
         self._options: dict[str, Any] = {"chat_template_kwargs": {"enable_thinking": False}}
         self._usage, self._counting, self._stopped = Usage(), Lock(), Event()
@@ -122,12 +127,12 @@ class Endpoint:
         """
         if not self._model:
             try:
-                listed = self._try("/models", None).get("data") or []
+                listed = self._try("/models", None).get("data")
             except _RefusedError as refusal:
                 raise UsageError(
                     f"{self._url}: lists no model ({refusal}); the address often ends in /v1, and a key goes into {KEY}"
                 ) from refusal
-            if not listed or not isinstance(listed[0], dict):
+            if not (isinstance(listed, list) and listed and isinstance(listed[0], dict)):
                 raise UsageError(f"{self._url}: lists no model; name one")
             self._model = str(listed[0].get("id"))
         for chats, options in ((True, self._options), (True, {}), (False, {})):
@@ -232,6 +237,12 @@ class Endpoint:
                 if error.code not in _BUSY or (error.code == 500 and tries > 1 and path != "/models"):
                     raise _RefusedError(error.code, f"{error.code}: {said[:300]}") from error
                 problem, asked = f"{error.code}: {said[:300]}", float(pause) if pause.isdigit() else 0.0
+            except _ForeignError as error:
+                if not self._answered:
+                    raise UsageError(
+                        f"{self._url}: answers, but with no JSON ({error}); the address often ends in /v1"
+                    ) from error
+                problem, asked = str(error), 0.0  # a proxy's page while the server restarts
             except (OSError, http.client.HTTPException, ValueError) as error:
                 problem, asked = str(getattr(error, "reason", "") or error), 0.0
             if tries < _TRIES:
@@ -248,7 +259,12 @@ class Endpoint:
         body = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(self._url + path, body, headers)  # noqa: S310  the scheme was checked
         with self._opener.open(request, timeout=self._timeout) as reply:
-            answer = json.loads(reply.read())
+            body = reply.read()
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError):
+            answer = None
         if not isinstance(answer, dict):
-            raise ValueError("its answer is no JSON object")
+            raise _ForeignError(repr(" ".join(body[:100].decode("utf-8", "replace").split())))
+        self._answered = True
         return answer
