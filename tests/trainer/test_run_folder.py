@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from drama_app.cli import main as app
-from drama_app.errors import NoIndexError, UsageError
+from drama_app.errors import NoIndexError, TrainingError, UsageError
+from trainer.commands.whole_recipe import run_stage
 from trainer.development import divide
 from trainer.own_index import count_index_passages, write_index_texts
 from trainer.recipe import Recipe
@@ -168,3 +170,19 @@ def test_the_index_of_the_app_is_a_corpus(tmp_path: Path, tiny: Path, capsys):
     rows = [json.loads(line) for line in _read(tmp_path / "texts.jsonl")]
     assert any("They dance" in row["text"] and row["title"].startswith("Bees") for row in rows), rows
     assert len({row["document"] for row in rows}) == 2
+
+
+def test_a_stage_that_broke_down_says_how_to_go_on(tmp_path, monkeypatch):
+    """What a server, a disk or the data stopped ends with its own words, its own code and the command to go on with."""
+    run = RunFolder.begin(tmp_path / "run", Recipe(), Inputs())
+    for error, kind in ((UsageError("http://x: does not answer."), UsageError), (OSError("disk full"), TrainingError)):
+
+        def fail(_run, _report, error=error):
+            raise error
+
+        monkeypatch.setattr("trainer.stages.augment", fail)
+        said = (
+            f"augment: {str(error).rstrip('.')}; once that is mended go on with: drama-train --out {run.path} --resume"
+        )
+        with pytest.raises(kind, match=re.escape(said)):
+            run_stage(run, "augment")

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from drama_app.config import expand_home
-from drama_app.errors import Interrupted, TrainingError, UsageError
+from drama_app.errors import DramaError, Interrupted, TrainingError, UsageError
 from trainer.assets import find_assets
 from trainer.inputs import NAMED
 from trainer.narration import Narrator, say, show_progress
@@ -127,8 +127,9 @@ def run_stage(folder: RunFolder, name: str) -> None:
             figures: dict[str, Any] = getattr(stages, "build" if name == "corpus" else name)(folder, Narrator(name))
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; {how}") from None
-    except OSError as error:  # a full disk above all
-        raise TrainingError(f"{name}: {error}; once that is mended {how}") from error
+    except (OSError, DramaError) as error:  # a full disk above all, or a server that broke down
+        kind = type(error) if isinstance(error, DramaError) else TrainingError
+        raise kind(f"{name}: {str(error).rstrip('.')}; once that is mended {how}") from error
     seconds = time.monotonic() - start
     if _is_helper():
         return
