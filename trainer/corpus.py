@@ -128,7 +128,7 @@ def _split_pair(row: dict[str, object], kind: str, place: str) -> tuple[Query, P
     if not all(isinstance(text, str) and text.strip() for text in texts):
         raise UsageError(f"{place}: needs the texts 'query' and 'positive'")
     query, positive = map(str, texts)
-    asked, _, answered = str(row.get("lang") or detect_languages([positive])[0]).partition(">")
+    asked, _, answered = (_find_text(row, "lang") or detect_languages([positive])[0]).partition(">")
     passage = Passage(
         id=text_id(positive), text=positive, title=str(row.get("title") or ""), language=answered or asked,
         source=str(row.get("source") or ""),
@@ -162,7 +162,7 @@ def _iterate_rows(source: Path) -> Iterator[tuple[str, dict[str, object]]]:
         place = f"{source}, line {number}"
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{place}: not JSON") from error
         if not isinstance(row, dict):
             raise UsageError(f"{place}: is no object")
@@ -173,9 +173,14 @@ def _read_row(row: dict[str, object]) -> Passage:
     title, source = str(row.get("title") or ""), str(row.get("source") or "")
     document = str(row.get("document") or (f"{source}/{title}" if title else ""))
     return Passage(
-        id="", text=str(row["text"]), title=title, language=str(row.get("language") or row.get("lang") or ""),
-        source=source, document=document,
+        id="", text=str(row["text"]), title=title, language=_find_text(row, "language", "lang"), source=source,
+        document=document,
     )  # fmt: skip
+
+
+def _find_text(row: dict[str, object], *keys: str) -> str:
+    """What a row says under the first of some names, "" if no text: a list of languages tells none."""
+    return next((found for key in keys if isinstance(found := row.get(key), str) and found), "")
 
 
 def _cut_file(path: Path, recipe: CorpusRecipe, rejected: Counter[str]) -> Iterator[Passage]:

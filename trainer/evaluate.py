@@ -340,7 +340,7 @@ def _iterate_rows(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in iterate_lines(path):
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path}, line {number}: not JSON ({error})") from error
         if not isinstance(row, dict) or not isinstance(row.get("_id"), str) or not isinstance(row.get("text"), str):
             raise UsageError(f"{path}, line {number}: needs the texts '_id' and 'text'")

@@ -150,7 +150,7 @@ def _check_table(path: Path, keys: Sequence[str]) -> None:
         raise UsageError(f"{path}: is empty")
     try:
         row = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}, line {number}: not JSON") from error
     if not isinstance(row, dict) or any(not isinstance(row.get(key), str) for key in keys):
         raise UsageError(f"{path}, line {number}: is no object with {' and '.join(map(repr, keys))}")

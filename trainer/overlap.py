@@ -35,7 +35,7 @@ def collect_ids(sets: Path, limits: CorpusRecipe | None = None) -> dict[str, str
             try:
                 row = json.loads(line)
                 title, text = mend(str(row.get("title") or "")), mend(str(row["text"]))
-            except (ValueError, KeyError, AttributeError) as error:
+            except (ValueError, RecursionError, KeyError, AttributeError) as error:
                 raise UsageError(f"{path}, line {number}: is no row of a test set") from error
             for form in {text, f"{title}\n{text}", *(_cut_as_corpus(text, limits) if limits else ())}:
                 found.setdefault(text_id(form), path.parent.name)

@@ -167,9 +167,13 @@ def iterate_lines(path: Path) -> Iterator[tuple[int, str]]:
                 from zstandard import ZstdDecompressor
 
                 stream = cast("IO[bytes]", ZstdDecompressor().stream_reader(raw))
-            with TextIOWrapper(stream, encoding="utf-8-sig") as text:  # Windows tools write the mark
-                yield from ((number, line) for number, line in enumerate(text, 1) if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
+            # Windows tools write a byte-order mark; a damaged byte is kept until its line is known.
+            with TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape") as text:
+                for number, line in enumerate(text, 1):
+                    _refuse_damaged(line, f"{path}, line {number}")
+                    if line.strip():
+                        yield number, line
+    except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
     except Exception as error:
         if type(error).__name__ != "ZstdError":
@@ -177,10 +181,17 @@ def iterate_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise UsageError(f"{path}: is not compressed with zstd, or cut short ({error})") from error
 
 
+def _refuse_damaged(line: str, place: str) -> None:
+    try:
+        line.encode()
+    except UnicodeEncodeError as error:
+        raise UsageError(f"{place}: is no UTF-8 (from character {error.start + 1} on)") from error
+
+
 def _parse(line: str | bytes, kind: type[Record], place: str) -> Record:
     try:
         row: Any = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{place}: not JSON") from error
     known = {field.name: field for field in fields(kind)}
     if not isinstance(row, dict) or row.keys() - known.keys():

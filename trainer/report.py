@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from drama_app.errors import UsageError
 from trainer.assets import find_assets
@@ -18,6 +18,7 @@ from trainer.drawing import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Curve, draw
 from trainer.figures import arrange_evaluations, find_headline
 from trainer.records import Passage, Query, make_key, read_records
 
+_Record = TypeVar("_Record", Passage, Query)
 _CURVES = {
     "loss": "Loss", "right": "Queries whose answer comes first", "learning_rate": "Learning rate",
     "tokens_per_second": "Tokens a second",
@@ -122,7 +123,7 @@ def _read_json(path: Path, missing: list[str]) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         missing.append(f"{path.name}: cannot be read ({error})")
         return None
 
@@ -149,7 +150,7 @@ def _read_history(path: Path, missing: list[str]) -> list[dict[str, Any]]:
     for number, line in enumerate(_read_text(path, missing).splitlines(), 1):
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             missing.append(f"{path.name}: line {number} cannot be read")  # cut short by a crash
             continue
         if isinstance(row, dict) and isinstance(row.get("step"), int):
@@ -196,13 +197,13 @@ def _choose_samples(run: Path, missing: list[str]) -> list[dict[str, Any]]:
         missing.append("queries/generated.jsonl: not there, so there are no samples of generated queries")
         return []
     by_language: dict[str, list[tuple[str, Query]]] = {}
-    for query in read_records(queries, Query):
+    for query in _read_whole(queries, Query, missing):
         best = by_language.setdefault(query.language, [])
         best.append((make_key(query.id), query))
         if len(best) > 50 * _SAMPLES:  # a bound, not a choice
             best[:] = _take_first(best)
     chosen = {language: [query for _, query in _take_first(best)] for language, best in by_language.items()}
-    passages = _find_passages(run, {query.passage for own in chosen.values() for query in own})
+    passages = _find_passages(run, {query.passage for own in chosen.values() for query in own}, missing)
     return [
         {"language": language, "queries": [(query, passages.get(query.passage, "")) for query in own]}
         for language, own in sorted(chosen.items())
@@ -213,11 +214,19 @@ def _take_first(keyed: list[tuple[str, Query]]) -> list[tuple[str, Query]]:
     return heapq.nsmallest(_SAMPLES, keyed, key=lambda each: each[0])
 
 
-def _find_passages(run: Path, wanted: set[str]) -> dict[str, str]:
+def _read_whole(path: Path, kind: type[_Record], missing: list[str]) -> Iterator[_Record]:
+    """The records of a file as far as they can be read."""
+    try:
+        yield from read_records(path, kind)
+    except UsageError as error:
+        missing.append(f"{str(error).replace(str(path), path.name)}; what stands there and below is not shown")
+
+
+def _find_passages(run: Path, wanted: set[str], missing: list[str]) -> dict[str, str]:
     path = run / "corpus" / "passages.jsonl"
     if not path.is_file():
         return {}
-    found = (passage for passage in read_records(path, Passage) if passage.id in wanted)
+    found = (passage for passage in _read_whole(path, Passage, missing) if passage.id in wanted)
     return {each.id: each.embedded if len(each.embedded) <= _EXCERPT else each.embedded[:_EXCERPT] + " …"
             for each in found}  # fmt: skip
 

@@ -43,6 +43,17 @@ def test_every_text_comes_once_with_its_language(tmp_path):
     assert report.languages == {"en": 1, "de": 1}
 
 
+@pytest.mark.parametrize("stated", [["en"], 3, None, ""])
+def test_a_language_that_is_no_text_is_detected(stated, tmp_path):
+    """A row that states its language as a list or a number has the one that is detected."""
+    rows = [{"text": RIVER, "lang": stated, "query": "Which river?", "positive": RIVER}]
+    source = _write(tmp_path / "in.jsonl", rows)
+    convert_pairs([source], tmp_path / "p.jsonl", tmp_path / "q.jsonl")
+
+    assert build_corpus([source], tmp_path / "out.jsonl", CorpusRecipe()).languages == {"en": 1}
+    assert [each.language for each in read_records(tmp_path / "p.jsonl", Passage)] == ["en"]
+
+
 def test_limits_by_language(tmp_path):
     """Only the languages asked for are kept, and no more of each than asked for."""
     rows = [{"text": RIVER}, {"text": STEEL}, {"text": GERMAN}]
@@ -149,7 +160,13 @@ def test_a_run_among_its_texts_is_no_text(tmp_path):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [("{}\n", "line 1: needs a 'text'"), ("x\n", "line 1: not JSON"), ("", "no passage is left"), ("3\n", "no object")],
+    [
+        ("{}\n", "line 1: needs a 'text'"),
+        ("x\n", "line 1: not JSON"),
+        ("[" * 100_000, "line 1: not JSON"),
+        ("", "no passage is left"),
+        ("3\n", "no object"),
+    ],
 )
 def test_useless_source_is_refused(tmp_path, content, message):
     """A source without texts ends in a sentence, and no finished file is left."""

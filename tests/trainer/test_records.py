@@ -101,6 +101,17 @@ def test_compressed_files_are_read_and_broken_ones_refused(tmp_path):
         list(iterate_lines(tmp_path / "missing"))
 
 
+def test_a_damaged_byte_names_its_line(tmp_path):
+    """A byte that is no UTF-8 is an error with its line, however far down; so is a line that is nested without end."""
+    path = tmp_path / "x.jsonl"
+    path.write_bytes(b'{"id": "1", "text": "a"}\n' * 5000 + b'{"id": "2", "text": "caf\xe9"}\n')
+    with pytest.raises(UsageError, match=r"x.jsonl, line 5001: is no UTF-8 \(from character 25 on\)"):
+        list(iterate_lines(path))
+    path.write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="line 1: not JSON"):
+        list(read_records(path, Passage))
+
+
 def test_ids_see_through_form_case_and_space():
     """Texts that differ only in Unicode form, case or white space have one id, others have another."""
     assert text_id("Ｃafé  au\nlait") == text_id("cafe\u0301 AU lait")

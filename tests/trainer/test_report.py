@@ -204,6 +204,21 @@ def test_unfinished_run_says_what_is_missing(tmp_path):
     assert "Before and after" not in page.text
 
 
+def test_a_broken_line_of_queries_costs_no_page(tmp_path):
+    """Samples come from what can be read, and the page says which line could not be."""
+    run = make_run(tmp_path / "run")
+    for name in ("queries/generated.jsonl", "corpus/passages.jsonl"):
+        with (run / name).open("a") as stream:
+            stream.write("{\n")
+    missing = write_report(run, tmp_path / "page.html")
+
+    assert missing == [
+        "generated.jsonl, line 13: not JSON; what stands there and below is not shown",
+        "passages.jsonl, line 13: not JSON; what stands there and below is not shown",
+    ]
+    assert "Wo liegt die Stadt" in Page((tmp_path / "page.html").read_text(encoding="utf-8")).text
+
+
 def test_evaluation_of_another_form_is_left_out(tmp_path):
     """A file that another version wrote costs its part of the page, not the page."""
     run = make_run(tmp_path / "run")

@@ -348,6 +348,7 @@ def _write_odd_files(folder: Path, gguf: Path) -> None:
         (["--local-llm", "{gguf}"], "--corpus"),
         (["--corpus", "{corpus}"], "--local-llm"),
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--languages", "klingon"], "klingon"),
+        (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--languages", ","], "names none"),
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--recipe", "huge"], "no such recipe"),
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--recipe", "cpu"], "layers"),
         (["--local-llm", "{gguf}", "--corpus", "{corpus}", "--sets", "{empty}"], "no test set"),

@@ -236,6 +236,8 @@ def _read_recipe(options: argparse.Namespace) -> Recipe:
     corpus = recipe.corpus
     if options.languages:
         codes = tuple(code.strip() for code in options.languages.split(",") if code.strip())
+        if not codes:
+            raise UsageError(f"--languages {options.languages!r} names none; it looks like de,fr,ja")
         corpus, augment = replace(corpus, languages=codes), replace(augment, languages=codes)
     seed = recipe.seed if options.seed is None else options.seed
     return replace(recipe, augment=augment, train=train, corpus=corpus, seed=seed)
