@@ -10,7 +10,6 @@ after it has reused its vectors.
 import hashlib
 import logging
 import os
-import stat
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +28,7 @@ from drama_app.jobs import Ahead, Job, Vectors, Writer
 from drama_app.manifest import FileRow, Manifest, now_ns
 from drama_app.pace import Pace
 from drama_app.records import Document, Passage, Progress, Skipped
-from drama_app.scan import Found, describe
+from drama_app.scan import Found, describe, look_again
 from drama_app.store import PassageStore
 
 log = logging.getLogger(__name__)
@@ -224,7 +223,7 @@ class Pipeline:
 
     def _begin(self, found: Found) -> Job | None:
         """A job for one file, or None if its content is known or on its way."""
-        job = Job(replace_stat(found), now_ns())
+        job = Job(look_again(found), now_ns())
         if job.found.size > self._max_file_bytes and job.suffix in _SUPPORTED:
             limit = self._max_file_bytes // 2**20
             raise ExtractionError(
@@ -377,21 +376,8 @@ class Pipeline:
         )
 
 
-def replace_stat(found: Found) -> Found:
-    """The file as it is now: the scan may be hours old in a long run.
-
-    Raises:
-        FileNotFoundError: it is gone, or something else is in its place: a link may lead out of the roots, and reading
-            a pipe would never end.
-    """
-    now = found.path.lstat()
-    if not stat.S_ISREG(now.st_mode):
-        raise FileNotFoundError(found.path)
-    return replace(found, size=now.st_size, mtime_ns=now.st_mtime_ns, ctime_ns=now.st_ctime_ns, inode=now.st_ino)
-
-
 def _same_stat(found: Found) -> bool:
-    return replace_stat(found) == found
+    return look_again(found) == found
 
 
 def _hash(path: Path) -> bytes:

@@ -9,7 +9,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from drama_app.config import expand_home
@@ -19,6 +19,10 @@ from drama_app.records import Skipped
 
 RACY_NS = 2_000_000_000
 """The coarsest clock among file systems in use (FAT) ticks every two seconds."""
+
+_MOST = 2**63 - 1
+"""Of the manifest's integers. A file may be from after 2262, and some file systems number with 64 bits without a sign:
+both are folded here, so that what is compared is what was kept."""
 
 _SYSTEM = ("/", "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
            "/var", "/Users", "/System", "/Library", "/Applications", "C:\\Windows", "C:\\Program Files")  # fmt: skip
@@ -93,6 +97,19 @@ def _look_at(entry: "os.DirEntry[str]", rules: IgnoreRules, folders: list[Path])
         return  # gone since the listing
     except OSError as error:
         yield Skipped(path, describe(error), for_now=not isinstance(error, PermissionError))
+
+
+def look_again(found: Found) -> Found:
+    """The file as it is now: the scan may be hours old in a long run.
+
+    Raises:
+        FileNotFoundError: it is gone, or something else is in its place: a link may lead out of the roots, and reading
+            a pipe would never end.
+    """
+    now = found.path.lstat()
+    if not stat.S_ISREG(now.st_mode):
+        raise FileNotFoundError(found.path)
+    return replace(_found(found.path, now), device=found.device)
 
 
 def needs_check(found: Found, known: Known | None) -> bool:
@@ -206,4 +223,9 @@ def describe(error: OSError, *, what: str = "file") -> str:
 
 
 def _found(path: Path, status: os.stat_result) -> Found:
-    return Found(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_dev)
+    inode = (status.st_ino + 2**63) % 2**64 - 2**63
+    return Found(path, status.st_size, _fold(status.st_mtime_ns), _fold(status.st_ctime_ns), inode, status.st_dev)
+
+
+def _fold(time_ns: int) -> int:
+    return max(-_MOST, min(_MOST, time_ns))

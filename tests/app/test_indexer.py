@@ -307,3 +307,13 @@ def test_a_drive_that_comes_loose_before_a_file_is_read_is_tried_again(
     again = library.sync()
     assert again.failed == ()
     assert (names(library, "midnight"), names(library, "otters")) == (["trip.txt"], ["new.txt"])
+
+
+def test_file_from_a_far_year_ends_no_sync(library: Library, folder: Path) -> None:
+    """A time that SQLite cannot hold, as a dead clock's battery leaves it, is no reason to index nothing."""
+    far = folder / "far.txt"
+    far.write_text("about wombats")
+    os.utime(far, (10_413_792_000, 10_413_792_000))  # the year 2300
+    assert library.sync().added == 1
+    assert names(library, "wombats") == ["far.txt"]
+    assert library.sync().added == 0

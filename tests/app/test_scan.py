@@ -13,6 +13,7 @@ import pytest
 
 from drama_app.errors import UsageError
 from drama_app.ignore import IgnoreRules
+from drama_app.manifest import FileRow, Manifest
 from drama_app.records import Skipped
 from drama_app.scan import (
     RACY_NS,
@@ -22,6 +23,7 @@ from drama_app.scan import (
     folder_is_there,
     is_gone,
     is_there,
+    look_again,
     merge_roots,
     needs_check,
     root_is_gone,
@@ -201,6 +203,28 @@ def test_odd_times_are_not_looked_at_for_ever(mtime: int) -> None:
     odd = replace(FOUND, mtime_ns=mtime)
     assert not needs_check(odd, _known(odd, NOW + 10 * SECOND))
     assert needs_check(odd, _known(odd, NOW + SECOND))
+
+
+@pytest.mark.parametrize(("inode", "kept"), [(2**63 + 5, 5 - 2**63), (2**64 - 1, -1), (7, 7)])
+def test_times_and_numbers_beyond_those_of_the_manifest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inode: int, kept: int
+) -> None:
+    """A file from the year 2300 or with an inode of 64 bits is found, kept, and settled like any other."""
+    file = tmp_path / "a.txt"
+    file.touch()
+
+    class Status:
+        st_mode, st_size, st_dev = file.stat().st_mode, 0, 1
+        st_mtime_ns, st_ctime_ns, st_ino = 10_413_792_000 * SECOND, -(2**70), inode
+
+    monkeypatch.setattr(Path, "lstat", lambda _: Status())
+    found = next(each for each in scan(file, IgnoreRules(file)) if isinstance(each, Found))
+    manifest = Manifest(tmp_path / "manifest.db")
+    manifest.put_files([FileRow(file, 0, found.mtime_ns, found.ctime_ns, found.inode, NOW, "failed", "", None)])
+    row = manifest.file(file)
+    assert row is not None
+    assert (row.mtime_ns, row.ctime_ns, row.inode) == (2**63 - 1, 1 - 2**63, kept)
+    assert not needs_check(look_again(found), Known(row.size, row.mtime_ns, row.ctime_ns, row.inode, row.checked_ns))
 
 
 def test_vanished_root_is_not_an_emptied_one(tmp_path: Path) -> None:
