@@ -8,7 +8,8 @@ import fnmatch
 import os
 import re
 import stat
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from pathspec import GitIgnoreSpec
@@ -41,7 +42,10 @@ _FILES = re.compile(
 IGNORE_FILES = frozenset({".gitignore", ".ignore"})
 
 
-_Chain = tuple[tuple[GitIgnoreSpec, str], ...]
+_Patterns = tuple[tuple[bool, re.Pattern[str]], ...]
+"""Of one ignore file, the last first: whether it leaves out, and what it matches."""
+
+_Chain = tuple[tuple[_Patterns, str], ...]
 
 
 class IgnoreRules:
@@ -85,21 +89,22 @@ class IgnoreRules:
         return self._matches(path.parent, name + "/" if is_folder else name)
 
     def _matches(self, folder: Path, name: str) -> bool:
-        """The verdict of the nearest ignore file that has one, as git decides."""
-        for spec, prefix in self._chain(folder):
-            verdict = spec.check_file(prefix + name).include
-            if verdict is not None:
-                return verdict
+        """The verdict of the last pattern that matches, in the nearest ignore file that has one, as git decides."""
+        for patterns, prefix in self._chain(folder):
+            path = prefix + name
+            for leaves_out, pattern in patterns:
+                if pattern.search(path):
+                    return leaves_out
         return False
 
     def _chain(self, folder: Path) -> _Chain:
-        """The specs that judge the content of a folder, first word first, each with the folder as it sees it."""
+        """The patterns that judge the content of a folder, first word first, each with the folder as it sees it."""
         chain = self._chains.get(folder)
         if chain is None:
             if folder == self._root or self._root not in folder.parents:
                 above: _Chain = ((self._extra, ""),) if self._extra is not None else ()
             else:
-                above = tuple((spec, f"{prefix}{folder.name}/") for spec, prefix in self._chain(folder.parent))
+                above = tuple((own, f"{prefix}{folder.name}/") for own, prefix in self._chain(folder.parent))
             # A repository's own exclusions come after its .gitignore, which may take them back.
             names = (Path(".git", "info", "exclude"), Path(".gitignore"), Path(".ignore"))
             own = _parse(line for name in names for line in _read_lines(folder / name))
@@ -113,10 +118,32 @@ def _is_marked(folder: Path) -> bool:
     return any(os.path.isfile(folder / name) for (name,) in _MARKED)  # noqa: PTH113  Path.is_file costs twice as much
 
 
-def _parse(lines: Iterable[str]) -> GitIgnoreSpec | None:
+def _parse(lines: Iterable[str]) -> _Patterns | None:
     """The patterns among `lines`, None if there is none; git too passes over a line that is no pattern."""
-    patterns = [line for line in lines if _is_pattern(line)]
-    return GitIgnoreSpec.from_lines(patterns) if patterns else None
+    found = [pattern for line in lines for pattern in _read_pattern(line)]
+    return tuple(reversed(found)) or None
+
+
+def _read_pattern(line: str) -> Iterator[tuple[bool, re.Pattern[str]]]:
+    if not line.strip() or line.startswith("#"):
+        return
+    with suppress(ValueError):
+        for pattern in GitIgnoreSpec.from_lines([line]).patterns:
+            if pattern.include is not None and pattern.regex is not None:
+                yield pattern.include, _for_one_level(pattern.regex)
+
+
+def _for_one_level(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    """The pattern for a path itself, where pathspec's matches what lies in it too.
+
+    The walk asks level by level, and git lets a later pattern take a folder back: with "*" and "!*/" every folder was
+    left out, and with "build/" and "!/docs/" docs/build came in, since pathspec lets what names a path's folder go
+    after what names the path. Its patterns end in a group for the slash of a folder, in a slash ("a/**"), or not at
+    all ("*").
+    """
+    source = pattern.pattern
+    end = r"\Z" if pattern.groups else "." if source.endswith("/") else ""
+    return re.compile(source + end, re.DOTALL)
 
 
 def _read_lines(path: Path) -> list[str]:
@@ -129,13 +156,3 @@ def _read_lines(path: Path) -> list[str]:
     except OSError:
         return []
     return [line.removesuffix("\r") for line in text.split("\n")]
-
-
-def _is_pattern(line: str) -> bool:
-    if not line.strip() or line.startswith("#"):
-        return False
-    try:
-        GitIgnoreSpec.from_lines([line])
-    except ValueError:
-        return False
-    return True

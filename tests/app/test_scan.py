@@ -145,6 +145,31 @@ def test_ignore_files_mean_what_git_says(tmp_path: Path) -> None:
     assert _names(tmp_path) == {name for name in listed if name and not name.endswith(".gitignore")}
 
 
+@pytest.mark.parametrize(
+    ("patterns", "listed"),
+    [
+        ("*\n!*/\n!*.md\n", {"n0.md", "docs/n1.md", "docs/build/n2.md", "config/secrets/n3.md", "a/b/n4.md"}),
+        ("build/\n!/docs/\nsecrets\n!/config/\n", {"n0.md", "x.txt", "docs/n1.md", "a/b/n4.md", "a/x.txt"}),
+        ("a/**\n!a/b/\n*.txt\n", {"n0.md", "docs/n1.md", "docs/build/n2.md", "config/secrets/n3.md"}),
+        ("/*\n!/a/\n/a/*\n!/a/b\n", {"a/b/n4.md"}),
+        ("**/b\n!**/\n*/\n!docs/\n", {"n0.md", "x.txt", "docs/n1.md"}),
+        ("!a\na/*/\n[ac]*/*.txt\n", {"n0.md", "x.txt", "docs/n1.md", "docs/build/n2.md", "config/secrets/n3.md"}),
+    ],
+)
+def test_negated_folders_mean_what_git_says(tmp_path: Path, patterns: str, listed: set[str]) -> None:
+    """A folder that is taken back is walked, what is left out inside it stays out, and git says the same."""
+    _make(tmp_path, "n0.md", "x.txt", "docs/n1.md", "docs/build/n2.md", "config/secrets/n3.md", "a/b/n4.md", "a/x.txt")
+    (tmp_path / ".gitignore").write_text(patterns)
+    assert _names(tmp_path) == listed
+    if git := shutil.which("git"):
+        subprocess.run([git, "init", "-q", tmp_path], check=True)
+        every = "\0".join(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.*") if path.is_file())
+        command = [git, "-C", tmp_path, "-c", "core.excludesFile=", "check-ignore", "-z", "--stdin"]
+        done = subprocess.run(command, input=every.encode(), capture_output=True, check=False)
+        ignored = set(done.stdout.decode().split("\0"))
+        assert {name for name in every.split("\0") if not name.startswith(".git")} - ignored == listed
+
+
 def test_single_path_gets_the_answer_of_the_walk(tmp_path: Path) -> None:
     """The watcher, which asks for one path, and the walk agree about every file."""
     _make(tmp_path, *TREE, ".hidden/x.txt", "node_modules/a/b.txt", "venv/pyvenv.cfg", "venv/lib/c.txt")
