@@ -62,7 +62,7 @@ class IgnoreRules:
             extra: More patterns in the form of a .gitignore, relative to the root; they go before all ignore files.
             excluded: Paths that a person asked to forget, and the app's own folders.
         """
-        self._root = root
+        self.root = root
         self._hidden = hidden
         self._extra = _parse(extra)
         self._excluded = frozenset(excluded)
@@ -70,9 +70,9 @@ class IgnoreRules:
 
     def ignored(self, path: Path, *, is_folder: bool) -> bool:
         """Whether `path` below the root is left out, for its own name or for that of a folder above it."""
-        above = [folder for folder in path.parents if self._root in folder.parents]
+        above = [folder for folder in path.parents if self.root in folder.parents]
         return any(self.ignored_here(folder, is_folder=True) for folder in reversed(above)) or (
-            path != self._root and self.ignored_here(path, is_folder=is_folder)
+            path != self.root and self.ignored_here(path, is_folder=is_folder)
         )
 
     def ignored_here(self, path: Path, *, is_folder: bool) -> bool:
@@ -101,7 +101,7 @@ class IgnoreRules:
         """The patterns that judge the content of a folder, first word first, each with the folder as it sees it."""
         chain = self._chains.get(folder)
         if chain is None:
-            if folder == self._root or self._root not in folder.parents:
+            if folder == self.root or self.root not in folder.parents:
                 above: _Chain = ((self._extra, ""),) if self._extra is not None else ()
             else:
                 above = tuple((own, f"{prefix}{folder.name}/") for own, prefix in self._chain(folder.parent))

@@ -26,6 +26,7 @@ from drama_app.scan import (
     Found,
     Known,
     folder_is_there,
+    is_behind_link,
     is_gone,
     is_there,
     merge_roots,
@@ -277,7 +278,7 @@ def _survey_paths(manifest: Manifest, settings: Settings, paths: Collection[Path
         rules = rules_for(manifest, settings, root)
         if root_is_gone(root, device=devices[root], has_files=bool(known), is_file=root in known):
             _miss(manifest, survey, root)
-        elif is_gone(path) or rules.ignored(path, is_folder=folder_is_there(path)):
+        elif is_gone(path) or is_behind_link(path, root) or rules.ignored(path, is_folder=folder_is_there(path)):
             _take_for_gone(manifest, survey, known)
         else:
             inside = [each for each in devices if path in (each, *each.parents)]

@@ -9,7 +9,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from drama_app.config import expand_home
@@ -39,6 +39,8 @@ class Found:
     ctime_ns: int
     inode: int
     device: int
+    root: Path | None = field(default=None, compare=False)
+    """The root that it was found in: no folder below it may become a link before the file is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ def scan(top: Path, rules: IgnoreRules, *, stop: threading.Event | None = None) 
         yield Skipped(top, describe(error))
         return
     if stat.S_ISREG(status.st_mode):
-        yield _found(top, status)
+        yield _found(top, status, rules.root)
         return
     folders = [top] if stat.S_ISDIR(status.st_mode) else []
     while folders and not (stop is not None and stop.is_set()):
@@ -92,7 +94,7 @@ def _look_at(entry: "os.DirEntry[str]", rules: IgnoreRules, folders: list[Path])
         if is_folder:
             folders.append(path)
         else:
-            yield _found(path, entry.stat(follow_symlinks=False))
+            yield _found(path, entry.stat(follow_symlinks=False), rules.root)
     except FileNotFoundError:
         return  # gone since the listing
     except OSError as error:
@@ -107,9 +109,9 @@ def look_again(found: Found) -> Found:
             a pipe would never end.
     """
     now = found.path.lstat()
-    if not stat.S_ISREG(now.st_mode):
+    if not stat.S_ISREG(now.st_mode) or (found.root is not None and is_behind_link(found.path, found.root)):
         raise FileNotFoundError(found.path)
-    return replace(_found(found.path, now), device=found.device)
+    return replace(_found(found.path, now, found.root), device=found.device)
 
 
 def needs_check(found: Found, known: Known | None) -> bool:
@@ -213,6 +215,11 @@ def is_gone(path: Path) -> bool:
     return False
 
 
+def is_behind_link(path: Path, root: Path) -> bool:
+    """Whether a folder between the root and the path is a link now: it leads out, and no walk goes through it."""
+    return any(os.path.islink(folder) for folder in path.parents if root in folder.parents)  # noqa: PTH114
+
+
 def describe(error: OSError, *, what: str = "file") -> str:
     """An error of the file system as a reason that a person understands."""
     if isinstance(error, PermissionError):
@@ -222,9 +229,10 @@ def describe(error: OSError, *, what: str = "file") -> str:
     return f"{what} cannot be read: {error.strerror or error}"
 
 
-def _found(path: Path, status: os.stat_result) -> Found:
+def _found(path: Path, status: os.stat_result, root: Path | None) -> Found:
     inode = (status.st_ino + 2**63) % 2**64 - 2**63
-    return Found(path, status.st_size, _fold(status.st_mtime_ns), _fold(status.st_ctime_ns), inode, status.st_dev)
+    changed, moved = _fold(status.st_mtime_ns), _fold(status.st_ctime_ns)
+    return Found(path, status.st_size, changed, moved, inode, status.st_dev, root)
 
 
 def _fold(time_ns: int) -> int:

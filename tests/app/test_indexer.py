@@ -118,6 +118,17 @@ def test_root_that_became_a_link_is_no_mass_delete(library: Library, folder: Pat
     assert any("not there" in note for note in report.notes)
 
 
+def test_no_change_is_followed_through_a_link(library: Library, folder: Path, tmp_path: Path) -> None:
+    """A folder moved out of the root, with a link in its place, is gone: the watcher still hears of its files."""
+    (folder / "mail").rename(tmp_path / "mail")
+    (folder / "mail").symlink_to(tmp_path / "mail")
+    (tmp_path / "mail" / "trip.txt").write_text("about badgers")
+    report = library.sync([folder / "mail" / "trip.txt"])
+
+    assert (report.added, report.changed, report.removed) == (0, 0, 1)
+    assert names(library, "badgers") == names(library, "train") == []
+
+
 def test_killed_forget_is_all_or_nothing(
     library: Library, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -252,6 +252,20 @@ def test_times_and_numbers_beyond_those_of_the_manifest(
     assert not needs_check(look_again(found), Known(row.size, row.mtime_ns, row.ctime_ns, row.inode, row.checked_ns))
 
 
+def test_folder_that_became_a_link_since_the_walk(tmp_path: Path) -> None:
+    """A file found in a folder of the root is not read through a link in its place; a root may lie behind links."""
+    (tmp_path / "real" / "root").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    root = tmp_path / "link" / "root"
+    _make(root, "sub/deep/a.txt")
+    found = next(each for each in scan(root, IgnoreRules(root)) if isinstance(each, Found))
+    assert look_again(found) == found
+    (root / "sub").rename(tmp_path / "sub")
+    (root / "sub").symlink_to(tmp_path / "sub")
+    with pytest.raises(FileNotFoundError):
+        look_again(found)
+
+
 def test_vanished_root_is_not_an_emptied_one(tmp_path: Path) -> None:
     """A missing root, or an empty mount point, is gone; a folder that a person emptied is not."""
     device = tmp_path.stat().st_dev
