@@ -7,6 +7,7 @@ import pytest
 
 from drama_app.config import describe_template, load_settings, make_private, resolve_settings
 from drama_app.errors import UsageError
+from drama_app.scan import check_root
 
 
 def environment(home: Path, **more: str) -> dict[str, str]:
@@ -133,6 +134,17 @@ def test_a_wrong_look_or_key_is_refused(tmp_path: Path, content: str, named: str
 
     with pytest.raises(UsageError, match=named):
         load_settings(environment=environment(tmp_path))
+
+
+def test_own_folders_behind_a_link_are_known_in_a_root(tmp_path: Path) -> None:
+    """A home that is reached by a link is named as roots are, so that nothing of the app's own is ever indexed."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    settings = load_settings(environment=environment(tmp_path / "link" / "drama"))
+    assert settings.data_folder == tmp_path.resolve() / "real" / "drama" / "data"
+    make_private(settings.data_folder / "index")
+    with pytest.raises(UsageError, match="own folder"):
+        check_root(tmp_path / "link" / "drama" / "data" / "index", yes=True, own=[settings.data_folder])
 
 
 def test_a_home_folder_of_nobody_is_told_as_such(tmp_path: Path) -> None:
