@@ -6,14 +6,15 @@ neither imported nor opened. It decides nothing about ranking or extraction.
 
 import os
 import threading
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from drama_app.config import Settings, make_private
-from drama_app.errors import NoIndexError, RetrieverError
+from drama_app.errors import Interrupted, NoIndexError, RetrieverError
 from drama_app.manifest import Manifest
 from drama_app.records import Estimate, Filters, Mode, Passage, Progress, Results, Status, SyncReport
 from drama_app.writer_lock import WriterLock
@@ -37,6 +38,7 @@ class Library:
         self._opening_encoder = threading.RLock()  # its own: a cold search opens both side by side
         self._writing = threading.Lock()
         self._table = manifest.get("table")
+        self._whole = False  # whether a writer has opened the store, which makes what is missing
 
     @classmethod
     def open(cls, settings: Settings, *, create: bool = False, retriever: Path | None = None) -> Self:
@@ -58,7 +60,9 @@ class Library:
         make_private(folder)
         library = cls(settings, Manifest(folder / "manifest.db"))
         if create:
-            library._choose_retriever(retriever or settings.retriever)
+            from drama_app.switching import choose
+
+            choose(library._manifest, settings, retriever or settings.retriever)
             library._renew()
         return library
 
@@ -121,8 +125,7 @@ class Library:
         from drama_app.indexer import sync
 
         stop = stop or threading.Event()
-        with self._writing, self._lock(stop):
-            self._renew()
+        with self._alone(stop):
             report = sync(
                 self._manifest,
                 self._store,
@@ -154,8 +157,7 @@ class Library:
         """Lets the next whole sync read unchanged files again; see `indexer.forget_reading`."""
         from drama_app.indexer import forget_reading
 
-        with self._writing, self._lock(stop or threading.Event()):
-            self._renew()
+        with self._alone(stop or threading.Event()):
             return forget_reading(self._manifest, lambda: self._encoder, below)
 
     def pause(self, root: Path) -> None:
@@ -214,8 +216,7 @@ class Library:
         from drama_app.switching import remove_elsewhere
 
         path = Path(os.path.realpath(path))
-        with self._writing, self._lock(stop or threading.Event()):
-            self._renew()
+        with self._alone(stop or threading.Event()):
             number = forget_files(self._manifest, path)
             remove_elsewhere(self._manifest, self._settings, remove_orphans(self._manifest, self._store))
             return number
@@ -321,18 +322,15 @@ class Library:
         table = self._manifest.get("table")
         if table != self._table:
             with self._opening_store, self._opening_encoder:
-                self._table = table
+                self._table, self._whole = table, False
                 for opened in ("_store", "_encoder", "_searcher"):
                     self.__dict__.pop(opened, None)
 
     def retrievers(self) -> list["Retriever"]:
         """The shipped retriever and those that were installed by `use_retriever`, without those left half copied."""
-        from drama_app.retriever import default_retriever_folder, open_retriever_folder
+        from drama_app.switching import list_retrievers
 
-        installed = sorted((self._settings.data_folder / "retrievers").glob("[!.]*/retriever.json"))
-        return [
-            open_retriever_folder(folder) for folder in (default_retriever_folder(), *(p.parent for p in installed))
-        ]
+        return list_retrievers(self._settings)
 
     # --- inside ----------------------------------------------------------------------------------------------
 
@@ -340,29 +338,30 @@ class Library:
     def _folder(self) -> Path:
         return self._settings.data_folder / "index"
 
-    def _choose_retriever(self, folder: Path | None) -> None:
-        """Settles the retriever of a new index; refuses another one for an index that has its own."""
-        from drama_app.retriever import default_retriever_folder, open_retriever_folder
-        from drama_app.switching import SHIPPED, install, settings_of
-
-        fingerprint = self._manifest.get("fingerprint")
-        if fingerprint and folder is None:
-            return
-        retriever = open_retriever_folder(folder or default_retriever_folder())
-        if fingerprint and fingerprint != retriever.fingerprint:
-            raise RetrieverError(
-                f"the index is filled by {self._manifest.get('retriever_name')}, not by {retriever.name} "
-                f"{retriever.version}: run `drama-app model use {folder}` to change it"
-            )
-        if not fingerprint:
-            self._manifest.put(**settings_of(retriever, install(self._settings, folder) if folder else SHIPPED))
-
     @cached_property
     def _store(self) -> "PassageStore":
+        with self._opening_store:
+            try:
+                return self._open_store(create=False)
+            except NoIndexError:  # of a first sync that was killed at once, or that is just beginning
+                with suppress(Interrupted), self._lock(None):
+                    return self._open_store(create=True)
+                raise
+
+    def _open_store(self, *, create: bool) -> "PassageStore":
         from drama_app.store import PassageStore
 
-        with self._opening_store:
-            return PassageStore.open(self._folder / "passages", dim=self._dim, table=self._manifest.get("table"))
+        return PassageStore.open(self._folder / "passages", dim=self._dim, table=self._table, create=create)
+
+    @contextmanager
+    def _alone(self, stop: threading.Event) -> Iterator[None]:
+        """The only writer, with the retriever in use and a store that lacks nothing."""
+        with self._writing, self._lock(stop):
+            self._renew()
+            with self._opening_store:
+                if not self._whole:
+                    self.__dict__["_store"], self._whole = self._open_store(create=True), True
+            yield
 
     @property
     def _dim(self) -> int:
@@ -396,5 +395,5 @@ class Library:
 
         return Searcher(self._manifest, lambda: self._store, lambda: self._encoder)
 
-    def _lock(self, stop: threading.Event) -> WriterLock:
+    def _lock(self, stop: threading.Event | None) -> WriterLock:
         return WriterLock(make_private(self._settings.state_folder) / "writer.lock", stop)

@@ -99,15 +99,19 @@ def connect(lancedb: Any, folder: Path) -> Any:
     return lancedb.connect(folder, session=lancedb.Session(_INDEX_CACHE, _METADATA_CACHE))
 
 
+def is_made(path: Path) -> bool:
+    """Whether there is a table at `path`."""
+    return any((path / "_versions").glob("*.manifest"))
+
+
 def open_or_create(connection: Any, path: Path, dim: int) -> Any:
     """Open the table at `path`, or make it with the indexes that every size needs.
 
     A process may have been killed between these steps: the next one finishes what is missing.
     """
-    if any((path / "_versions").glob("*.manifest")):
-        table = connection.open_table(path.stem)
-    else:
-        table = connection.create_table(path.stem, schema=schema(dim))
+    table = (
+        connection.open_table(path.stem) if is_made(path) else connection.create_table(path.stem, schema=schema(dim))
+    )
     made = {name for index in table.list_indices() for name in index.columns}
     for column, config in _indexes().items():
         if column not in made and column in table.schema.names:

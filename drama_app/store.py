@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from drama_app import caretaker, keywords, passage_table, phrases
 from drama_app.common_terms import CommonTerms
+from drama_app.errors import NoIndexError
 from drama_app.keywords import KeywordQuery
 from drama_app.lance import READ_ERRORS, explain, import_lancedb, system_errors_told
 from drama_app.passage_table import TEXT_COLUMNS, VECTOR_COLUMNS, StoredPassage, read_rows
@@ -87,24 +88,28 @@ class PassageStore:
         self._counted = (-1, 0)
 
     @classmethod
-    def open(cls, folder: Path, *, dim: int, table: str = "passages") -> "PassageStore":
+    def open(cls, folder: Path, *, dim: int, table: str = "passages", create: bool = True) -> "PassageStore":
         """Open the store in `folder`, or create it.
 
         Args:
             folder: A folder that belongs to the store alone.
             dim: Width of the vectors.
             table: Name of the table, one a retriever.
+            create: Make what is missing. For a writer: of two that did so at once, one found the index damaged.
 
         Raises:
+            NoIndexError: There is no table and `create` is False.
             IndexDamagedError: The table is of another schema or width, or damaged.
             DiskError: The system does not let it be read or made.
         """
+        path = folder / f"{table}.lance"
+        if not create and not passage_table.is_made(path):
+            raise NoIndexError("nothing is indexed yet: run `drama-app index FOLDER` first")
         lancedb = import_lancedb()
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{table}.lance"
         try:
             connection = passage_table.connect(lancedb, folder)
-            opened = passage_table.open_or_create(connection, path, dim)
+            opened = passage_table.open_or_create(connection, path, dim) if create else connection.open_table(table)
             found = opened.schema
         except READ_ERRORS as error:
             raise explain(error, folder) from error

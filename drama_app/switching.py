@@ -50,6 +50,25 @@ def folder_of(name: str) -> Path:
     return default_retriever_folder() if name == SHIPPED else Path(name)
 
 
+def choose(manifest: Manifest, settings: Settings, folder: Path | None) -> None:
+    """Settles the retriever of a new index; None is the shipped one.
+
+    Raises:
+        RetrieverError: the folder was refused, or holds another one than that of an index that has its own.
+    """
+    fingerprint = manifest.get("fingerprint")
+    if fingerprint and folder is None:
+        return
+    retriever = open_retriever_folder(folder or default_retriever_folder())
+    if fingerprint and fingerprint != retriever.fingerprint:
+        raise RetrieverError(
+            f"the index is filled by {manifest.get('retriever_name')}, not by {retriever.name} "
+            f"{retriever.version}: run `drama-app model use {folder}` to change it"
+        )
+    if not fingerprint:
+        manifest.put(**settings_of(retriever, install(settings, folder) if folder else SHIPPED))
+
+
 def install(settings: Settings, folder: Path) -> str:
     """Copies a retriever folder into the app's own data, unless it is there or shipped; returns its name there.
 
@@ -68,6 +87,12 @@ def install(settings: Settings, folder: Path) -> str:
         shutil.copytree(folder, partial)
         partial.rename(target)  # a folder is there whole or not at all
     return str(target)
+
+
+def list_retrievers(settings: Settings) -> list[Retriever]:
+    """The shipped retriever and those that are installed, without those left half copied."""
+    installed = sorted((settings.data_folder / "retrievers").glob("[!.]*/retriever.json"))
+    return [open_retriever_folder(folder) for folder in (default_retriever_folder(), *(p.parent for p in installed))]
 
 
 def switch(

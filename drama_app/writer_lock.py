@@ -12,7 +12,8 @@ from drama_app.errors import Interrupted
 class WriterLock:
     """Lets one process write at a time; the others wait, and can be stopped while they do."""
 
-    def __init__(self, path: Path, stop: threading.Event) -> None:
+    def __init__(self, path: Path, stop: threading.Event | None) -> None:
+        """Takes nothing yet; `stop` ends the wait; None waits for a moment only."""
         from filelock import FileLock
 
         self._lock = FileLock(path, thread_local=False, mode=0o600)
@@ -26,7 +27,7 @@ class WriterLock:
                 self._lock.acquire(timeout=0.25)
                 return
             except Timeout:
-                if self._stop.is_set():
+                if self._stop is None or self._stop.is_set():
                     raise Interrupted("stopped while another drama-app was writing to the index") from None
 
     def __exit__(self, *_: object) -> None:

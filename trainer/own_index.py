@@ -46,7 +46,7 @@ def _iterate_rows() -> Iterator[dict[str, str]]:
     if manifest is None or not manifest.get("dim"):
         return
     folder = load_settings().data_folder / "index" / "passages"
-    store = PassageStore.open(folder, dim=int(manifest.get("dim")), table=manifest.get("table"))
+    store = PassageStore.open(folder, dim=int(manifest.get("dim")), table=manifest.get("table"), create=False)
     visible = sorted(manifest.visible())
     titles = {number: row.title for number, row in manifest.documents(visible).items()}
     for number in visible:

@@ -129,6 +129,31 @@ def test_no_change_is_followed_through_a_link(library: Library, folder: Path, tm
     assert names(library, "badgers") == names(library, "train") == []
 
 
+def test_search_beside_a_first_index_makes_no_table(settings: Settings, tiny: Path, folder: Path) -> None:
+    """While another process writes, a search that finds no table says so: both made it at once, and one failed."""
+    with Library.open(settings, create=True, retriever=tiny) as library:
+        passages = settings.data_folder / "index" / "passages"
+        with library._lock(threading.Event()), pytest.raises(NoIndexError, match="drama-app index"):
+            library.search("waggle", mode="keywords")
+        assert not passages.exists()
+        assert names(library, "waggle") == []  # nobody writes now
+        library.add_root(folder)
+        library.sync()
+        assert names(library, "waggle") == ["bees.md"]
+
+
+def test_index_that_a_search_opened_first_is_made_whole(settings: Settings, tiny: Path, folder: Path) -> None:
+    """A table whose making was killed before its indexes is finished by the next sync of the same process."""
+    with Library.open(settings, create=True, retriever=tiny) as library:
+        library.status()
+        store = PassageStore.open(settings.data_folder / "index" / "passages", dim=32, table=library._table)
+        store._table.drop_index("terms_idx")
+        assert library._store.count() == 0
+        library.add_root(folder)
+        library.sync()
+        assert names(library, "waggle") == ["bees.md"]
+
+
 def test_killed_forget_is_all_or_nothing(
     library: Library, settings: Settings, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
