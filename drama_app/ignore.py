@@ -152,7 +152,7 @@ def _read_lines(path: Path) -> list[str]:
         status = path.lstat()
         if not stat.S_ISREG(status.st_mode) or status.st_size > 1_000_000:  # git follows no links here either
             return []
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")  # as Python names such files
     except OSError:
         return []
     return [line.removesuffix("\r") for line in text.split("\n")]

@@ -170,6 +170,14 @@ def test_negated_folders_mean_what_git_says(tmp_path: Path, patterns: str, liste
         assert {name for name in every.split("\0") if not name.startswith(".git")} - ignored == listed
 
 
+def test_ignore_file_names_files_by_their_bytes(tmp_path: Path) -> None:
+    """A line of a .gitignore from before UTF-8 leaves out the file that is named so."""
+    for name in (b"caf\xe9.txt", b"caf\xe8.txt", b"na\xefve/a.md"):
+        _make(tmp_path, os.fsdecode(name))
+    (tmp_path / ".gitignore").write_bytes(b"caf\xe9.txt\nna\xefve/\n")
+    assert _names(tmp_path) == {os.fsdecode(b"caf\xe8.txt")}
+
+
 def test_single_path_gets_the_answer_of_the_walk(tmp_path: Path) -> None:
     """The watcher, which asks for one path, and the walk agree about every file."""
     _make(tmp_path, *TREE, ".hidden/x.txt", "node_modules/a/b.txt", "venv/pyvenv.cfg", "venv/lib/c.txt")
