@@ -47,6 +47,8 @@ _SPECIAL = str.maketrans(
         "ی": "ي",
     }
 )
+_FIRST_UNSPACED = "\u0e00"
+"""From Thai on, words need not stand between spaces or punctuation."""
 _PHRASE = regex.compile(r"[\"“”„«»「『]([^\"“”„«»「」『』]+)[\"“”„«»」』]")
 
 
@@ -61,9 +63,18 @@ class KeywordQuery:
     """Quoted parts, folded: a hit contains each of them."""
 
     def phrases_stand_in(self, text: str) -> bool:
-        """Tell whether `text` has every quoted phrase, whatever its case, accents and spacing."""
+        """Tell whether `text` has every quoted phrase in whole words, whatever its case, accents and spacing."""
         folded = " ".join(fold(text).split())
-        return all(phrase in folded for phrase in self.phrases)
+        # 20,000 texts may be asked: the plain look, four times as fast, tells most of them apart.
+        return all(phrase in folded and whole_words(phrase).search(folded) for phrase in self.phrases)
+
+
+@lru_cache(maxsize=256)
+def whole_words(needle: str) -> "regex.Pattern[str]":
+    """A pattern for the folded needle between word borders, where its script has them."""
+    left = r"(?<!\w)" if needle[0] < _FIRST_UNSPACED else ""
+    right = r"(?!\w)" if needle[-1] < _FIRST_UNSPACED else ""
+    return regex.compile(left + regex.escape(needle, literal_spaces=True) + right)
 
 
 def fold(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import regex
 
-from drama_app.keywords import fold, parse_query
+from drama_app.keywords import fold, parse_query, whole_words
 from drama_app.records import Mode, Results, Score
 from drama_app.store import Candidate, Key
 
@@ -59,8 +59,6 @@ BM25 alone it would be 22 of 482: no rule there."""
 
 _CODE = regex.compile(r"(?<!\w)\w*(?:_|\p{Ll}\p{Lu}|\p{L}{2}[-.]?\d|\d\p{Lu})\w*(?:[-./]\w+)*")
 _BARE = regex.compile(r"^[^\w]+|[^\w+#]+$")
-_FIRST_UNSPACED = "\u0e00"
-"""From Thai on, words need not stand between spaces or punctuation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,7 +294,7 @@ def _find_all(needles: Sequence[str], texts: Mapping[Key, str]) -> frozenset[Key
     """The texts that hold all of the needles, which are folded, in whole words."""
     if not needles:
         return frozenset()
-    patterns = [_whole_words(needle) for needle in needles]
+    patterns = [whole_words(needle) for needle in needles]
     folded = ((key, " ".join(fold(text).split())) for key, text in texts.items())
     return frozenset(key for key, text in folded if all(each.search(text) for each in patterns))
 
@@ -334,7 +332,7 @@ def is_hopeless(fused: Sequence[Fused], keywords: Sequence[Candidate], scale: Sc
 def find_missing_phrase(results: Results) -> str:
     """The first quoted phrase of the query, folded, that no hit holds in name, title, heading or text; "" if none."""
     for phrase in parse_query(results.query).phrases if results.mode != "meaning" else ():
-        pattern = _whole_words(phrase)
+        pattern = whole_words(phrase)
         told = (
             f"{hit.path.name} {hit.title} {each.heading} {each.text}" for hit in results.hits for each in hit.passages
         )
@@ -375,10 +373,3 @@ def _keyword_factor(keywords: Sequence[Candidate]) -> float:
     if best is None or best.score <= 0:
         return 0.0
     return _KEYWORD_WEIGHT * float(best.coverage**_COVERAGE_POWER) / best.score
-
-
-def _whole_words(needle: str) -> "regex.Pattern[str]":
-    """A pattern for the needle between word borders, where its script has them."""
-    left = r"(?<!\w)" if needle[0] < _FIRST_UNSPACED else ""
-    right = r"(?!\w)" if needle[-1] < _FIRST_UNSPACED else ""
-    return regex.compile(left + regex.escape(needle, literal_spaces=True) + right)

@@ -61,6 +61,22 @@ def test_a_quoted_phrase_stands_in_any_spacing_and_case() -> None:
     assert not asked.phrases_stand_in("exact phrase, große Stadt")
 
 
+@pytest.mark.parametrize(
+    ("query", "text", "stands"),
+    [
+        ('"art of"', "a chart of the coast", False),
+        ('"art of"', "the ART\nof war", True),
+        ('"art of"', "the art offends", False),
+        ('"c++ now"', "use C++ now!", True),
+        ('"舞蹈"', "蜜蜂的舞蹈和花朵", True),
+        ('"서울"', "서울을 보았다", True),
+    ],
+)
+def test_a_quoted_phrase_stands_in_whole_words(query: str, text: str, stands: bool) -> None:
+    """A phrase inside other words is none, where the script has spaces between words."""
+    assert parse_query(query).phrases_stand_in(text) is stands
+
+
 def test_terms_never_hold_a_space_or_get_too_long() -> None:
     """The index splits at spaces and is not filled by data without them."""
     terms = index_terms("a\u00a0b " + "x" * 10_000 + " \u3000 q\u2028w").split(" ")
