@@ -24,8 +24,8 @@ _FOLDERS = frozenset(
 )  # fmt: skip
 """Caches, version control and trash: large, and nobody's documents."""
 
-_MARKED = (("CACHEDIR.TAG",), ("pyvenv.cfg",), ("CMakeCache.txt",))
-"""A folder that holds this file is made by a program and can be made again."""
+_MARKS = frozenset({"CACHEDIR.TAG", "pyvenv.cfg", "CMakeCache.txt"})
+"""A folder that holds such a file is made by a program and can be made again."""
 
 _FILES = re.compile(
     "|".join(
@@ -39,7 +39,8 @@ _FILES = re.compile(
 )  # fmt: skip
 """What programs leave while they work, and what they build."""
 
-IGNORE_FILES = frozenset({".gitignore", ".ignore"})
+IGNORE_FILES = frozenset({".gitignore", ".ignore"}) | _MARKS
+"""What decides over the rest of a folder: when one comes, goes or changes, the folder is looked at whole."""
 
 
 _Patterns = tuple[tuple[bool, re.Pattern[str]], ...]
@@ -82,7 +83,7 @@ class IgnoreRules:
             return True
         if name.startswith(".") and not self._hidden:
             return True
-        if is_folder and (name in _FOLDERS or _is_marked(path)):
+        if is_folder and (name in _FOLDERS or is_marked(path)):
             return True
         if not is_folder and _FILES.match(name):
             return True
@@ -114,8 +115,9 @@ class IgnoreRules:
         return chain
 
 
-def _is_marked(folder: Path) -> bool:
-    return any(os.path.isfile(folder / name) for (name,) in _MARKED)  # noqa: PTH113  Path.is_file costs twice as much
+def is_marked(folder: Path) -> bool:
+    """Whether a program has marked the folder as its own."""
+    return any(os.path.isfile(folder / name) for name in _MARKS)  # noqa: PTH113  Path.is_file costs twice as much
 
 
 def _parse(lines: Iterable[str]) -> _Patterns | None:

@@ -22,7 +22,7 @@ from watchdog.events import FileSystemEvent, FileSystemEventHandler
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver, ObservedWatch
 
-from drama_app.ignore import IGNORE_FILES, IgnoreRules
+from drama_app.ignore import IGNORE_FILES, IgnoreRules, is_marked
 from drama_app.scan import folder_is_there, is_there
 
 log = logging.getLogger(__name__)
@@ -287,14 +287,16 @@ class _Follower:
                 self.pending.add(root.path)
 
     def _without_ignored(self, taken: dict[Path, float]) -> dict[Path, float]:
-        """The paths that lie in a root and are not ignored there."""
+        """The paths that lie in a root and are not ignored there; also a folder that is marked, perhaps just now."""
         rules = {root: self.rules(root) for root in self.known} if taken else {}
         kept = {}
         for path, first in taken.items():
             # What is gone may have been a folder: names such as "x.tmp" are passed over for files only.
             kinds = (folder_is_there(path),) if os.path.lexists(path) else (False, True)
             above = [own for root, own in rules.items() if root == path or root in path.parents]
-            if any(not own.ignored(path, is_folder=kind) for own in above for kind in kinds):
+            if any(not own.ignored(path, is_folder=kind) for own in above for kind in kinds) or (
+                is_marked(path) and any(not own.ignored(path.parent, is_folder=True) for own in above)
+            ):
                 kept[path] = first
         return kept
 

@@ -99,6 +99,7 @@ CHANGES: dict[str, tuple[Callable[[Path], object], tuple[str, ...]]] = {
     "odd name": (lambda root: _write(root / os.fsdecode(b"\xff\n.txt")), (os.fsdecode(b"\xff\n.txt"),)),
     "permissions": (lambda root: (root / "old.txt").chmod(0o600), ("old.txt",)),
     "ignore file": (lambda root: _write(root / "sub" / ".gitignore", "*.txt"), ("sub",)),
+    "mark of a cache": (lambda root: _write(root / "sub" / "CACHEDIR.TAG"), ("sub",)),
 }
 
 
