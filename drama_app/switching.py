@@ -5,6 +5,7 @@ changed since. Text comes from the store, not from the files: nothing is extract
 goes on where it was.
 """
 
+import logging
 import shutil
 import threading
 import time
@@ -23,6 +24,8 @@ from drama_app.store import PassageStore
 
 if TYPE_CHECKING:
     from drama_app.embed import Vectors
+
+log = logging.getLogger(__name__)
 
 Batch = list[tuple[int, str, list[Passage]]]
 """Documents by number, with title and passages."""
@@ -70,7 +73,7 @@ def choose(manifest: Manifest, settings: Settings, folder: Path | None) -> None:
 
 
 def install(settings: Settings, folder: Path) -> str:
-    """Copies a retriever folder into the app's own data, unless it is there or shipped; returns its name there.
+    """Copies a retriever folder into the app's own data, unless it is there whole or shipped; returns its name there.
 
     Raises:
         RetrieverError: the folder was refused.
@@ -81,18 +84,24 @@ def install(settings: Settings, folder: Path) -> str:
         return SHIPPED
     home = settings.data_folder / "retrievers"
     target = home / f"{retriever.name}-{retriever.version}-{_short(retriever)}"
-    if not target.exists():
+    if not _holds(target, retriever.fingerprint):
         partial = make_private(home) / f".{target.name}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         shutil.copytree(folder, partial)
+        shutil.rmtree(target, ignore_errors=True)  # damaged: the good folder is named to mend it
         partial.rename(target)  # a folder is there whole or not at all
     return str(target)
 
 
 def list_retrievers(settings: Settings) -> list[Retriever]:
-    """The shipped retriever and those that are installed, without those left half copied."""
-    installed = sorted((settings.data_folder / "retrievers").glob("[!.]*/retriever.json"))
-    return [open_retriever_folder(folder) for folder in (default_retriever_folder(), *(p.parent for p in installed))]
+    """The shipped retriever and those that are installed, without those left half copied or damaged since."""
+    found = [open_retriever_folder(default_retriever_folder())]
+    for place in sorted((settings.data_folder / "retrievers").glob("[!.]*/retriever.json")):
+        try:
+            found.append(open_retriever_folder(place.parent))
+        except DramaError as error:
+            log.warning("an installed retriever is left out of the list: %s", error)
+    return found
 
 
 def switch(
@@ -148,11 +157,15 @@ def remove_elsewhere(manifest: Manifest, settings: Settings, documents: Collecti
 
 def _is_there(manifest: Manifest) -> bool:
     """Whether the retriever in use is still where it was."""
+    return _holds(folder_of(manifest.get("retriever_folder", SHIPPED)), manifest.get("fingerprint"))
+
+
+def _holds(folder: Path, fingerprint: str) -> bool:
+    """Whether the folder holds this retriever, whole."""
     try:
-        retriever = open_retriever_folder(folder_of(manifest.get("retriever_folder", SHIPPED)))
+        return open_retriever_folder(folder).fingerprint == fingerprint
     except DramaError:
         return False
-    return retriever.fingerprint == manifest.get("fingerprint")
 
 
 def _previous(manifest: Manifest) -> dict[str, str]:

@@ -206,6 +206,22 @@ def test_retriever_copied_by_half_is_not_listed(library: Library, settings: Sett
     assert partial not in [each.folder for each in library.retrievers()]
 
 
+def test_damaged_retriever_is_mended_by_naming_the_good_folder(
+    settings: Settings, tiny: Path, other: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An installed retriever that was damaged is left out of the list, and copied again when it is asked for."""
+    with Library.open(settings, create=True, retriever=tiny) as library:
+        library.use_retriever(other)
+        installed = library.retriever_folder()
+        library.use_retriever(None)
+        (installed / "tokenizer.json").write_text("{}")
+        assert installed not in [each.folder for each in library.retrievers()]
+        assert "left out of the list" in caplog.text
+        library.use_retriever(other)
+        assert library.retriever_folder() == installed
+        assert installed in [each.folder for each in library.retrievers()]
+
+
 def test_watch_survives_odd_names_and_sees_folders_go(library: Library, folder: Path, tmp_path: Path) -> None:
     """A failed file whose name is no UTF-8 does not end `watch`; a folder named like a temporary file is seen to go."""
     Path(os.fsdecode(os.fsencode(folder) + b"/n\xe9.pdf")).write_bytes(b"%PDF-1.4 nothing follows")
