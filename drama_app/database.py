@@ -4,10 +4,11 @@ Owns what a damaged or foreign file is answered with; it knows nothing of what t
 """
 
 import os
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from drama_app.errors import DiskError, IndexDamagedError, NoIndexError
@@ -42,6 +43,9 @@ CREATE TABLE IF NOT EXISTS pages (  -- where each page of a document starts, as 
 """  # the same
 
 
+_LITTLE_ROOM = 1 << 20
+"""Bytes: SQLite needs 32 KiB beside the manifest to open it, and 1 MiB is nothing on any disk."""
+
 IN_MEMORY = ":memory:"
 """A path that SQLite keeps nowhere."""
 
@@ -57,6 +61,7 @@ class Database:
 
         Raises:
             IndexDamagedError: it is not a manifest, or one of another version.
+            DiskError: the system does not let it be opened or made.
         """
         self._lock = threading.RLock()
         self._depth = 0
@@ -73,7 +78,7 @@ class Database:
                 self._connection.execute(_NAMES)
                 self._connection.execute(_PAGES)
         except sqlite3.OperationalError as error:  # no disk space, no permission, busy: nothing that a purge would mend
-            raise IndexDamagedError(f"the manifest {path} cannot be opened: {error}") from error
+            raise DiskError(f"the manifest {path} cannot be opened: {error}{_find_cause(path)}") from error
         except sqlite3.DatabaseError as error:
             raise IndexDamagedError(
                 f"the manifest {path} cannot be read ({error}): run `drama-app purge` and index again"
@@ -138,7 +143,7 @@ class Database:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
             if code == sqlite3.SQLITE_ERROR:
                 raise
-            remedy = ": make room and try again" if code == sqlite3.SQLITE_FULL else ""
+            remedy = ": make room and try again" if code == sqlite3.SQLITE_FULL else _find_cause(self._path)
             raise DiskError(f"the manifest {self._path} cannot be used: {error}{remedy}") from error
         except sqlite3.DatabaseError as error:
             if type(error) is not sqlite3.DatabaseError:
@@ -146,3 +151,14 @@ class Database:
             raise IndexDamagedError(
                 f"the manifest {self._path} is damaged ({error}): run `drama-app purge` and index again"
             ) from error
+
+
+def _find_cause(path: Path) -> str:
+    """What a person can do something about: of a full disk SQLite says "disk I/O error", or that it cannot open."""
+    with suppress(OSError):
+        for place in (path, path.parent):
+            if place.exists() and not os.access(place, os.W_OK):
+                return f": {place} cannot be written"
+        if shutil.disk_usage(path.parent).free < _LITTLE_ROOM:
+            return ": the disk is full, make room and try again"
+    return ""

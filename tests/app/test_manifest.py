@@ -1,8 +1,10 @@
 """The manifest: what is visible, what is below a path, what a filter matches."""
 
 import os
+import shutil
 import sqlite3
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -110,7 +112,7 @@ def test_another_version_or_no_database_is_refused(tmp_path: Path) -> None:
 
 def test_manifest_that_cannot_be_opened_is_not_called_damaged(tmp_path: Path) -> None:
     """Nobody is told to purge a whole index for a folder that cannot be written; a damaged one is another matter."""
-    with pytest.raises(IndexDamagedError, match="cannot be opened") as refusal:
+    with pytest.raises(DiskError, match="cannot be opened") as refusal:
         Manifest(tmp_path / "none" / "manifest.db")
     assert "purge" not in str(refusal.value)
     (tmp_path / "manifest.db").write_bytes(b"no database at all" * 100)
@@ -151,3 +153,15 @@ def test_a_wrong_statement_of_ours_stays_a_fault(manifest: Manifest) -> None:
     manifest.close()
     with pytest.raises(sqlite3.ProgrammingError):
         manifest.get("kept")
+
+
+@pytest.mark.parametrize("cause", ["full", "read-only"])
+def test_what_keeps_the_manifest_shut_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cause: str) -> None:
+    """A full disk and a folder that cannot be written are told as such, and not as a damaged index."""
+    (tmp_path / "manifest.db").mkdir()  # SQLite's "unable to open", as of both
+    if cause == "full":
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=4096))
+    else:
+        monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(DiskError, match="make room" if cause == "full" else "cannot be written"):
+        Manifest(tmp_path / "manifest.db")
