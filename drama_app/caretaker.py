@@ -43,9 +43,15 @@ def has_grown(table: Any) -> bool:
     return _count_unindexed(table) >= max(_GROWN_ROWS, int(table.count_rows()) // _GROWN_SHARE)
 
 
-def tidy(table: Any) -> None:
-    """Merge small parts, extend the indexes and drop old versions."""
-    table.optimize(cleanup_older_than=_RETENTION, delete_unverified=True)
+def tidy(table: Any, *, for_good: bool = False) -> None:
+    """Merge small parts, extend the indexes and drop old versions; `for_good`, what was removed leaves the disk now.
+
+    A reader that loses the version it read asks once more on the newest.
+    """
+    if for_good:  # merging leaves a part alone of which less than a tenth was removed, so each row is written anew
+        table.update(values_sql={"ordinal": "ordinal"})
+    retention = timedelta(milliseconds=1) if for_good else _RETENTION
+    table.optimize(cleanup_older_than=retention, delete_unverified=True)
     if table.count_rows() >= _VECTOR_INDEX_ROWS and not table.index_stats(VECTOR_INDEX):
         passage_table.make_vector_index(table)
 

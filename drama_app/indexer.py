@@ -35,6 +35,7 @@ from drama_app.scan import (
     scan,
 )
 from drama_app.store import PassageStore
+from drama_app.switching import remove_from_previous
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def sync(
     pipeline = _run_pipeline(manifest, store, encoder, settings, files, gone_documents, on_progress, stop)
     if not stop.is_set():  # what an interrupted run leaves is invisible, and spares the next one its encoding
         on_progress(Progress("tidy", files_done=len(files), files_total=len(files)))
-        remove_orphans(manifest, store)
+        remove_from_previous(manifest, settings, remove_orphans(manifest, store))
         store.tidy()
         for root in survey.roots:
             manifest.mark_root(root, state="ok", device=None, synced=time.time())

@@ -208,17 +208,17 @@ class Library:
         )
 
     def forget(self, path: Path, *, stop: threading.Event | None = None) -> int:
-        """Removes a root, or leaves out a file or folder below one; returns how many files left the index.
-
-        `stop` ends the wait for another writer.
-        """
+        """Removes a root, or leaves out what is below one; returns how many files left; `stop` ends the wait."""
         from drama_app.indexer import forget_files, remove_orphans
         from drama_app.switching import remove_elsewhere
 
         path = Path(os.path.realpath(path))
         with self._alone(stop or threading.Event()):
             number = forget_files(self._manifest, path)
-            remove_elsewhere(self._manifest, self._settings, remove_orphans(self._manifest, self._store))
+            gone = remove_orphans(self._manifest, self._store)
+            remove_elsewhere(self._manifest, self._settings, gone)
+            if gone:
+                self._store.tidy(for_good=True)
             return number
 
     # --- searching -------------------------------------------------------------------------------------------

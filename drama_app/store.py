@@ -287,17 +287,16 @@ class PassageStore:
         found = self._fetch(passage_table.document_filter([document]), vectors)
         return sorted(found, key=lambda item: item.passage.ordinal)
 
-    def tidy(self, *, force: bool = False) -> bool:
+    def tidy(self, *, force: bool = False, for_good: bool = False) -> bool:
         """Merge small parts, extend the indexes and drop old versions, if it is worth it or `force`.
 
-        Returns:
-            True if it did.
+        `for_good` writes every row anew, so that nothing of what was removed stays on disk. True if it did.
         """
         with self._changing():
-            if not force and not caretaker.is_untidy(self._table):
+            if not (force or for_good) and not caretaker.is_untidy(self._table):
                 return False
             started = time.monotonic()
-            caretaker.tidy(self._table)
+            caretaker.tidy(self._table, for_good=for_good)
             known = self._common_terms()
             self._common = caretaker.renew_common_terms(self._table, known)
             if self._common is not known:

@@ -18,6 +18,7 @@ from drama_app.config import Settings, make_private
 from drama_app.embed import Encoder, open_retriever
 from drama_app.errors import DramaError, Interrupted, RetrieverError, UsageError
 from drama_app.manifest import Manifest
+from drama_app.passage_table import is_made
 from drama_app.records import SOME_PASSAGES, Passage, Progress
 from drama_app.retriever import Retriever, default_retriever_folder, open_retriever_folder
 from drama_app.store import PassageStore
@@ -150,9 +151,19 @@ def remove_elsewhere(manifest: Manifest, settings: Settings, documents: Collecti
     for table in folder.glob("passages_*.lance"):
         if table.stem not in kept:  # of an earlier retriever, or of a switch that was never finished
             shutil.rmtree(table, ignore_errors=True)
-        elif documents and table.stem != manifest.get("table"):
-            dim = int(manifest.get("previous_dim"))
-            PassageStore.open(folder, dim=dim, table=table.stem).remove(documents)
+    if previous := remove_from_previous(manifest, settings, documents):
+        previous.tidy(for_good=True)
+
+
+def remove_from_previous(manifest: Manifest, settings: Settings, documents: Collection[int]) -> PassageStore | None:
+    """Removes documents from the table of the retriever before; that table, if it held one of them."""
+    folder, table = settings.data_folder / "index" / "passages", manifest.get("previous_table")
+    if not documents or not table or table == manifest.get("table") or not is_made(folder / f"{table}.lance"):
+        return None
+    store = PassageStore.open(folder, dim=int(manifest.get("previous_dim")), table=table)
+    held = store.document_ids().intersection(documents)  # to remove nothing makes one more version
+    store.remove(held)
+    return store if held else None
 
 
 def _is_there(manifest: Manifest) -> bool:

@@ -181,6 +181,12 @@ def test_forgotten_text_leaves_every_table(
     before = PassageStore.open(passages, dim=int(manifest.get("previous_dim")), table=manifest.get("previous_table"))
     assert before.document_ids() == manifest.visible().keys()
 
+    (folder / "more.txt").write_text("about otters")
+    library.sync()
+    (folder / "bees.md").write_text("# Bees\n\nThe waggle dance was something else before.\n")
+    library.sync()
+    assert PassageStore.open(passages, dim=32, table=manifest.get("previous_table")).document_ids() == set()
+
     library.use_retriever(make_tiny_retriever(tmp_path / "third", dim=16, name="third", seed=4))
     assert {table.stem for table in passages.glob("*.lance")} == {manifest.get("table"), manifest.get("previous_table")}
     assert library.use_retriever(None).startswith("other")

@@ -328,6 +328,28 @@ def test_the_caretaker_works_only_when_it_pays(passages: PassageStore, monkeypat
     assert not passages.tidy()
 
 
+def test_what_is_removed_for_good_leaves_the_disk(passages: PassageStore, tmp_path: Path) -> None:
+    """No file of the table holds a word of it, though it was one row of many; a reader goes on, and the rest is found.
+
+    LanceDB's own tidying leaves such a row in its part, marked as removed.
+    """
+    fill(passages, 50)
+    passages.add(60, [passage("a wombat here")], vectors(60))
+    passages.tidy(force=True)
+    reader = PassageStore.open(tmp_path / "store", dim=DIM)
+    assert reader.count() == 51
+    passages.remove([60])
+    assert passages.tidy(for_good=True)
+
+    files = [path for path in (tmp_path / "store").rglob("*") if path.is_file()]
+    assert not any(b"wombat" in path.read_bytes() for path in files)
+    assert reader.keywords("number7", limit=5)[0].key == (7, 0)
+    assert reader.keywords("wombat", limit=5) == []
+    assert passages.nearest(vectors(3)[0], limit=1)[0].key == (3, 0)
+    passages.remove(range(50))
+    assert passages.tidy(for_good=True) and passages.count() == 0
+
+
 def test_another_schema_or_width_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sentence says what to do; the table is left as it was."""
     fill(PassageStore.open(tmp_path, dim=DIM), 3)
