@@ -80,7 +80,9 @@ def as_sql(filters: Filters) -> tuple[list[str], list[object]]:
 
 def _nanoseconds(seconds: float) -> int:
     """As SQLite can hold it: its integers end in the year 2262."""
-    return max(-(2**63), min(2**63 - 1, int(seconds * 1e9)))
+    if abs(seconds) >= 2**63 / 1e9:  # first: an infinite time is no integer
+        return 2**63 - 1 if seconds > 0 else -(2**63)
+    return int(seconds * 1e9)
 
 
 def marks(values: Sequence[object]) -> str:

@@ -165,3 +165,11 @@ def test_what_keeps_the_manifest_shut_is_told(tmp_path: Path, monkeypatch: pytes
         monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(DiskError, match="make room" if cause == "full" else "cannot be written"):
         Manifest(tmp_path / "manifest.db")
+
+
+@pytest.mark.parametrize("far", [1e300, float("inf"), 2**63 / 1e9])
+def test_times_beyond_all_files_are_no_error(manifest: Manifest, far: float) -> None:
+    """A filter may ask for what changed before or after the end of time."""
+    number = add(manifest, "/a.txt", b"a", modified=5)
+    assert manifest.matching(Filters(since=-far, until=far)) == {number}
+    assert manifest.matching(Filters(since=far)) == manifest.matching(Filters(until=-far)) == set()
