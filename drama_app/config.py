@@ -101,11 +101,6 @@ class Settings:
         """`max_file_megabytes` in bytes."""
         return self.max_file_megabytes * MEBIBYTE
 
-    @property
-    def memory_bytes(self) -> int:
-        """`memory_megabytes` in bytes."""
-        return self.memory_megabytes * MEBIBYTE
-
 
 @dataclass(frozen=True, slots=True)
 class Choice:

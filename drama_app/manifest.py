@@ -93,10 +93,6 @@ class Manifest(Database):
             values = [(key, make_storable(value)) for key, value in settings.items()]
             self._connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", values)
 
-    def change_counter(self) -> int:
-        """A number that differs after another process has written to the manifest."""
-        return int(self._rows("PRAGMA data_version")[0][0])
-
     # --- roots -----------------------------------------------------------------------------------------------
 
     def roots(self) -> list[RootRow]:
