@@ -227,8 +227,8 @@ class Library:
         self, query: str, *, mode: Mode = "fused", limit: int = 10, filters: Filters | None = None, passages: int = 3
     ) -> Results:
         """The documents that answer `query`, best first, at most `limit`, each with up to `passages` passages."""
-        self._renew()
-        return self._searcher.search(query, mode=mode, limit=limit, filters=filters or Filters(), passages=passages)
+        chosen = filters or Filters()
+        return self._ask(lambda by: by.search(query, mode=mode, limit=limit, filters=chosen, passages=passages))
 
     def similar(
         self, path: Path, *, page: int | None = None, limit: int = 10, filters: Filters | None = None
@@ -238,10 +238,8 @@ class Library:
         Raises:
             UsageError: the file is not in the index or has no such page.
         """
-        self._renew()
-        return self._searcher.similar(
-            Path(os.path.realpath(path)), page=page, limit=limit, filters=filters or Filters()
-        )
+        path, chosen = Path(os.path.realpath(path)), filters or Filters()
+        return self._ask(lambda by: by.similar(path, page=page, limit=limit, filters=chosen))
 
     def passages_of(self, path: Path) -> tuple[Passage, ...]:
         """The whole text of an indexed file as its passages, in order; empty if the file is not in the index."""
@@ -316,8 +314,8 @@ class Library:
         """What the index keeps of itself, "" if nothing: "passages_per_second", "previous_retriever_name"."""
         return self._manifest.get(key)
 
-    def _renew(self) -> None:
-        """Lets go of the store and the encoder of a retriever that is no longer in use; another process may switch."""
+    def _renew(self) -> str:
+        """Lets go of store and encoder of a retriever that is in use no more; returns the table of the one that is."""
         self._manifest.check_place()
         table = self._manifest.get("table")
         if table != self._table:
@@ -325,6 +323,7 @@ class Library:
                 self._table, self._whole = table, False
                 for opened in ("_store", "_encoder", "_searcher"):
                     self.__dict__.pop(opened, None)
+        return table
 
     def retrievers(self) -> list["Retriever"]:
         """The shipped retriever and those that were installed by `use_retriever`, without those left half copied."""
@@ -334,9 +333,10 @@ class Library:
 
     # --- inside ----------------------------------------------------------------------------------------------
 
-    @property
-    def _folder(self) -> Path:
-        return self._settings.data_folder / "index"
+    def _ask(self, question: "Callable[[Searcher], Results]") -> Results:
+        from drama_app.search import ask_one_retriever
+
+        return ask_one_retriever(self._renew, lambda: question(self._searcher))
 
     @cached_property
     def _store(self) -> "PassageStore":
@@ -351,7 +351,8 @@ class Library:
     def _open_store(self, *, create: bool) -> "PassageStore":
         from drama_app.store import PassageStore
 
-        return PassageStore.open(self._folder / "passages", dim=self._dim, table=self._table, create=create)
+        folder = self._settings.data_folder / "index" / "passages"
+        return PassageStore.open(folder, dim=self._dim, table=self._table, create=create)
 
     @contextmanager
     def _alone(self, stop: threading.Event) -> Iterator[None]:

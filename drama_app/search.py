@@ -60,6 +60,25 @@ class _Found:
         return list({*(each.document for each in (*self.meaning, *self.keywords)), *self.named})
 
 
+def ask_one_retriever(table: Callable[[], str], ask: Callable[[], Results]) -> Results:
+    """The answer of one retriever: a switch that ends meanwhile brings the vectors of one to the passages of another.
+
+    Args:
+        table: Tells the table in use, and lets go of what belongs to another one.
+        ask: The question, which is asked again if that has changed.
+    """
+    while True:
+        before = table()
+        try:
+            results = ask()
+        except Exception:  # vectors of another width, for example
+            if table() == before:
+                raise
+            continue
+        if table() == before:
+            return results
+
+
 class Searcher:
     """Answers queries over one index. Opens the store and the encoder when a query needs them."""
 

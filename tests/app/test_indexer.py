@@ -67,6 +67,24 @@ def test_retriever_changed_by_another_process(library: Library, settings: Settin
         assert {hit.path.name for hit in third.search("marmots", mode="meaning").hits} >= {"new.txt"}
 
 
+def test_search_beside_the_end_of_a_switch_is_of_one_retriever(
+    library: Library, settings: Settings, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A retriever that changes while a query is encoded gives an answer of the new one, and no error."""
+    encoder = library._encoder
+    encode = encoder.encode_queries
+
+    def switch_and_encode(queries: list[str]) -> object:
+        with Library.open(settings) as second:
+            second.use_retriever(other)
+        library._renew()  # as another search of this process does
+        return encode(queries)
+
+    monkeypatch.setattr(encoder, "encode_queries", switch_and_encode)
+    assert len(library.search("waggle dance", mode="meaning").hits) == 2
+    assert library._encoder is not encoder
+
+
 def test_folder_that_is_left_out_can_be_a_root(library: Library, folder: Path) -> None:
     """What was asked for by name is indexed, though the root around it passes over it, and stays so."""
     secret = folder / ".secret"
