@@ -120,8 +120,13 @@ def _find_usual_width(raw: list[str], delimiter: str) -> int:
 
 
 def _is_preamble(cells: list[str], width: int) -> bool:
-    """True for a first row that is no row of the table: narrower than the usual one, or filled up with empty cells."""
-    return len(cells) < width or 2 * sum(map(bool, cells)) <= len(cells) or _SEPARATOR.match(cells[0]) is not None
+    """True for a first row that is no row of the table: a name with its value, or half empty beside the usual one.
+
+    One cell less is not enough: a comma in an unquoted last column makes every row but the first wider.
+    """
+    filled = sum(map(bool, cells))
+    is_half_empty = 2 * filled < max(len(cells), width)
+    return is_half_empty or (filled < width and cells[0].endswith(":")) or _SEPARATOR.match(cells[0]) is not None
 
 
 def _bound_cells(header: list[str], cells: list[str]) -> list[str]:
@@ -274,4 +279,4 @@ def _read_output(output: dict[str, Any]) -> str:
 
 def _join(lines: Any) -> str:
     """Return a notebook's multi-line string, which is one string or a list."""
-    return "".join(map(str, lines)) if isinstance(lines, list) else str(lines or "")
+    return "".join(map(str, lines)) if isinstance(lines, list) else lines if isinstance(lines, str) else ""

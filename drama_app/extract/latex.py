@@ -15,6 +15,7 @@ from drama_app.records import Document
 _LEVELS = {"part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsection": 4, "paragraph": 5, "frametitle": 3}
 _GROUP = r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 _OPTION = r"(?:\[[^\]]{0,2000}\])"  # unbounded, brackets that are never closed would cost the square of the file
+_OPTIONS = r"(?:" + _OPTION + r"\s*)*"  # not \s* on both sides, which divide blank lines in n² ways
 _COMMENT = re.compile(r"(?<!\\)%.*")
 _BEGIN = re.compile(r"\\begin\{document\}")
 _END = re.compile(r"\\end\{document\}.*", re.DOTALL)
@@ -31,14 +32,14 @@ _DROPPED = re.compile(
 # The words stand in the last argument; those before it are lengths, colours and names.
 _ONE_BEFORE = re.compile(
     r"\\(?:textcolor|colorbox|parbox|raisebox|scalebox|rotatebox|foreignlanguage|hyperlink|hypertarget)\*?\s*"
-    + _OPTION + r"*\s*" + _GROUP + r"\s*" + _OPTION + r"*\s*(?=\{)"
+    + _OPTIONS + _GROUP + r"\s*" + _OPTIONS + r"(?=\{)"
 )  # fmt: skip
 _TWO_BEFORE = re.compile(
-    r"\\(?:multirow|multicolumn|fcolorbox|resizebox)\*?\s*" + _OPTION + r"*\s*" + _GROUP
-    + r"\s*(?:" + _GROUP + r"|\*)\s*" + _OPTION + r"*\s*(?=\{)"
+    r"\\(?:multirow|multicolumn|fcolorbox|resizebox)\*?\s*" + _OPTIONS + _GROUP
+    + r"\s*(?:" + _GROUP + r"|\*)\s*" + _OPTIONS + r"(?=\{)"
 )  # fmt: skip
 _NOTE = re.compile(
-    r"\\(?:footnote|footnotetext|marginpar|thanks|todo)(?![a-zA-Z])\s*" + _OPTION + r"*\s*(?:" + _GROUP + r"|(?=\{))"
+    r"\\(?:footnote|footnotetext|marginpar|thanks|todo)(?![a-zA-Z])\s*" + _OPTIONS + r"(?:" + _GROUP + r"|(?=\{))"
 )
 _FRAME = re.compile(r"\\begin\{frame\}(?:<[^<>]*>)?" + _OPTION + r"*[ \t]*(?=\{)")
 _BLOCK = re.compile(r"\\begin\{(?:alert|example)?block\}(?:<[^<>]*>)?[ \t]*(?=\{)")

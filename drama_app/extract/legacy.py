@@ -130,8 +130,9 @@ def _list_marked(word: bytes, table: bytes, pointer: int, width: int, wanted: in
     try:
         offset, length = struct.unpack_from("<II", word, pointer)
         count = (length - 4) // 8
-        for page in dict.fromkeys(struct.unpack_from(f"<{max(0, count)}I", table, offset + 4 * (count + 1))):
-            base = (page & 0x3FFFFF) * _PAGE
+        numbers = struct.unpack_from(f"<{max(0, count)}I", table, offset + 4 * (count + 1))
+        for page in dict.fromkeys(number & 0x3FFFFF for number in numbers):
+            base = page * _PAGE
             runs = word[base + _PAGE - 1]
             borders = struct.unpack_from(f"<{runs + 1}I", word, base)
             for index, span in enumerate(pairwise(borders)):

@@ -50,7 +50,7 @@ class Package:
     def list_relations(self, part: str) -> dict[str, tuple[str, str]]:
         """Return relationship id -> (last word of its type, part name) of what a part refers to in the package."""
         folder, name = posixpath.split(part)
-        root = self.read(posixpath.join(folder, "_rels", f"{name}.rels"))
+        root = self.read_aside(posixpath.join(folder, "_rels", f"{name}.rels"))
         found = {}
         for relation in [] if root is None else find_all(root, "Relationship"):
             if get_attribute(relation, "TargetMode") == "External":

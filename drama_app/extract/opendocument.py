@@ -89,7 +89,12 @@ def _drop_deletions(content: "_Element") -> None:
 
     regions = find_all(content, "changed-region")
     deleted = {get_attribute(region, "id") for region in regions if find_child(region, "deletion") is not None}
-    deleted &= {get_attribute(end, "change-id") for end in find_all(content, "change-end")}
+    first: dict[str, str] = {}
+    for mark in find_all(content, "change-start", "change-end"):
+        first.setdefault(get_attribute(mark, "change-id"), get_name(mark))
+    ends = {get_attribute(end, "change-id") for end in find_all(content, "change-end")}
+    # One whose end comes first, or never, would take all that follows with it.
+    deleted = {change for change in deleted & ends if first[change] == "change-start"}
     if not deleted:
         return
     inside: set[str] = set()

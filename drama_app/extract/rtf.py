@@ -24,7 +24,7 @@ _ESCAPE = re.compile(rb"\\(?:bin(\d{1,9}) ?|.)", re.DOTALL)
 _TOKEN = re.compile(
     r"\{\s*(?:\\\*\s*)?\\(?P<group>fonttbl|footnote|annotation|header[lrf]?|footer[lrf]?|shptxt|dptxbxtext"
     r"|(?<=gtextUNICODE\}\{\\)sv)(?![a-z])(?:-?\d{1,10})? ?"
-    r"|\\(?P<word>[a-z]{1,32})(?P<number>-?\d{1,10})? ?|\\'[0-9a-f]{2}|\\.|[{}]|[^\\{}]+|\\",
+    r"|\\(?P<word>[a-z]{1,32})(?P<number>-?\d{1,10})? ?|(?:\\'[0-9a-f]{2})+|\\.|[{}]|[^\\{}]+|\\",
     re.DOTALL | re.IGNORECASE,
 )
 _FONT = re.compile(r"\\f(charset)?(\d{1,9})")
@@ -144,6 +144,8 @@ def _convert(text: str, encoding: str) -> str:
 
 def _drop_binary(raw: bytes) -> bytes:
     """Return the file without pictures in binary, whose bytes may look like anything."""
+    if b"\\bin" not in raw:
+        return raw
     kept = []
     start = position = 0
     while (escape := _ESCAPE.search(raw, position)) is not None:

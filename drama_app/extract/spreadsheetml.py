@@ -52,11 +52,14 @@ def _iterate_rows(sheet: "_Element") -> Iterator[list[object]]:
         if get_attribute(row, "Index"):
             yield []
         cells: list[object] = []
+        place = 0
         for cell in (child for child in row if str(child.tag).endswith("}Cell")):
             index = get_attribute(cell, "Index")
-            if index.isdecimal() and len(cells) < int(index) <= MAX_COLUMNS:
-                cells.extend([None] * (int(index) - 1 - len(cells)))
-            cells.append(_read_cell(find_child(cell, "Data")))
+            place = int(index) if index.isdecimal() and place < int(index) <= MAX_COLUMNS else place + 1
+            value = _read_cell(find_child(cell, "Data"))
+            if value not in (None, ""):  # empty ones take no room: a row may be a thousand of them
+                cells.extend([None] * (place - 1 - len(cells)))
+                cells.append(value)
         yield cells
 
 

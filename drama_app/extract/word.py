@@ -16,7 +16,7 @@ from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
 from drama_app.extract.drawings import list_diagram_texts, read_description
 from drama_app.extract.elements import find_all, find_child, get_attribute, get_name, join_text
-from drama_app.extract.nested import add_document
+from drama_app.extract.nested import MAX_ATTACHMENTS, add_document
 from drama_app.extract.ooxml import Package
 from drama_app.extract.source import Source
 from drama_app.extract.titles import choose_title
@@ -130,13 +130,20 @@ class _Chunks:
         self._package = package
         relations = package.list_relations(main)
         self._parts = {identifier: part for identifier, (kind, part) in relations.items() if kind == "aFChunk"}
+        self._added: set[str] = set()
 
     def add(self, builder: TextBuilder, identifier: str) -> None:
         """Add the text of one, once, with its headings; what cannot be read becomes a note."""
         from drama_app.extract import extract_source
 
-        part = self._parts.pop(identifier, "")
-        if not part:
+        part = self._parts.get(identifier, "")
+        if not part or part in self._added or len(self._added) > MAX_ATTACHMENTS:
+            return
+        self._added.add(part)
+        if len(self._added) > MAX_ATTACHMENTS:
+            self.notes.append(
+                f"only the first {MAX_ATTACHMENTS} of {len(self._parts)} texts that it takes are searchable"
+            )
             return
         try:
             data, depth = self._package.read_bytes(part), self._source.depth + 1

@@ -28,6 +28,8 @@ _BOMB = re.compile(
 )
 _DEFINITION = re.compile(rb"<!ENTITY\s+([\w.-]+)\s+(?:\"([^\"]*)\"|'([^']*)')\s*>")
 _REFERENCE = re.compile(rb"&([A-Za-z][\w.-]{0,60});")
+_REFERENCE_OR_VERBATIM = re.compile(rb"<!\[CDATA\[(?:.*?\]\]>|.*)|&([A-Za-z][\w.-]{0,60});", re.DOTALL)
+_ESCAPED_TWICE = re.compile(rb"&#(?:38|[xX]26);(?=#?\w{1,60};)")
 _PREDEFINED = frozenset({b"amp", b"lt", b"gt", b"quot", b"apos"})
 _HEAD = 65_536
 _MAX_ENTITY = 2_000
@@ -116,17 +118,19 @@ def _expand_entities(data: bytes) -> bytes:
         value = _REFERENCE.sub(lambda reference: known.get(reference[1], reference[0]), match[2] or match[3] or b"")
         if b"<" not in value:  # it may stand in an attribute
             value = value.replace(b'"', b"&#34;").replace(b"'", b"&#39;")
-        if len(value) <= _MAX_ENTITY:
-            known.setdefault(match[1], value)
+        if match[1] not in _PREDEFINED and len(value) <= _MAX_ENTITY:
+            known.setdefault(match[1], _ESCAPED_TWICE.sub(b"&", value))
     room = _MAX_EXPANDED
 
     def expand(reference: re.Match[bytes]) -> bytes:
         nonlocal room
+        if reference[1] is None:
+            return reference[0]
         value = known[reference[1]] if reference[1] in known else _name_character(reference[1])
         room -= len(value or b"")
         return reference[0] if value is None or room < 0 else value
 
-    return data[:start] + _REFERENCE.sub(expand, data[start:])
+    return data[:start] + _REFERENCE_OR_VERBATIM.sub(expand, data[start:])
 
 
 def _name_character(name: bytes) -> bytes | None:
@@ -217,7 +221,10 @@ def _is_mixed(element: "_Element") -> bool:
     """True for an element that holds text or an unknown entity itself, between its children or without any."""
     if element.text and not element.text.isspace():
         return True
-    return any(not isinstance(child.tag, str) or (child.tail and not child.tail.isspace()) for child in element)
+    if any(child.tail and not child.tail.isspace() for child in element):
+        return True
+    # Between elements an entity is a chapter in a file of its own.
+    return len(element) > 0 and not any(isinstance(child.tag, str) for child in element)
 
 
 def _collect(element: "_Element") -> str:

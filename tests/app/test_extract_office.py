@@ -154,6 +154,12 @@ def test_a_damaged_chart_costs_itself_alone(tmp_path: Path) -> None:
     document = extract(make_docx(tmp_path / "a.docx", body, chart="<w:p>", comments="<w:comment>"))
     assert document.text == "before\n\nafter"
     assert document.notes == ("damaged, so left out: word/chart.xml", "damaged, so left out: word/comments.xml")
+    with zipfile.ZipFile(make_docx(tmp_path / "b.docx", f"<w:p>{run('kept')}</w:p>"), "a") as container:
+        container.writestr("word/charts/chart1.xml", "<c/>")
+        container.writestr("word/charts/_rels/chart1.xml.rels", "<Relation")
+    document = extract(tmp_path / "b.docx")
+    assert document.text == "kept"
+    assert document.notes == ("damaged, so left out: word/charts/_rels/chart1.xml.rels",)
 
 
 def test_word_reads_the_documents_that_stand_for_its_body(tmp_path: Path) -> None:

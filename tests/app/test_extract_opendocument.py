@@ -97,3 +97,15 @@ def test_deletions_that_stand_in_the_text_are_left_out() -> None:
         + f"{start}never closed</text:p></office:text>".format("c"),
     ).text
     assert text == "kept\n\nmore new\n\nnever closed"
+
+
+def test_a_deletion_that_ends_before_it_starts_takes_nothing() -> None:
+    """Marks in the wrong order lose no text."""
+    region = '<text:changed-region text:id="a"><text:deletion/></text:changed-region>'
+    text = read(
+        "text",
+        f"<office:text><text:tracked-changes>{region}</text:tracked-changes><text:p>Hello "
+        '<text:change-end text:change-id="a"/>w<text:change-start text:change-id="a"/>orld</text:p>'
+        "<text:p>that stays</text:p></office:text>",
+    ).text
+    assert text == "Hello world\n\nthat stays"

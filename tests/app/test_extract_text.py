@@ -299,6 +299,18 @@ def test_rows_before_the_names_of_the_columns_name_nothing(preamble: str) -> Non
     ]
 
 
+@pytest.mark.parametrize(
+    "table",
+    [
+        "Name,Notes\nBen,likes dogs, cats and fish\nAnna,tea\nCid,milk, honey\n",
+        "Name,City\nBen,Rome,likes dogs\nAnna,Berlin,tea\nCid,Oslo,milk\n",
+    ],
+)
+def test_names_of_columns_may_be_fewer_than_the_cells(table: str) -> None:
+    """The first row names the columns though others are wider; nobody's row names those of others."""
+    assert read("a.csv", table).text.split("\n")[2].startswith("Name: Anna; ")
+
+
 def test_column_names_need_not_be_whole() -> None:
     """A column without a name costs the others nothing, nor do rows that end early or with one delimiter more."""
     assert read("a.csv", "Name;City;\nAda;London;x\nLi;Rome;y\n").text.split("\n")[1] == "Name: Ada; City: London; x"
@@ -512,6 +524,7 @@ def test_code_keeps_lines_and_shows_definitions(name: str, text: str, expected: 
         ("a.html", "<p>" + "<b " * 20_000 + "x"),
         ("a.tex", "words \\section " + "{ " * 2_000),
     ],
+    ids=lambda value: value[:12],  # or a log of the tests holds all of them
 )
 def test_hostile_lines_cost_no_more_than_long_ones(name: str, text: str) -> None:
     """No pattern takes time that grows with the square of a line."""

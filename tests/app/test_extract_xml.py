@@ -113,3 +113,21 @@ def test_nothing_is_lost_behind_a_large_or_deep_element() -> None:
     deep = f"{'<title>' * 1_000}{'deep words ' * 50_000}{'</title>' * 1_000}"
     text = read(f"<a><p>first</p><binary>{'QUJD' * 3_000_000}</binary>{deep}<p>last</p></a>").text
     assert text.startswith("first") and "deep words" in text and text.endswith("last")
+
+
+def test_chapters_in_files_of_their_own_leave_the_others_their_headings() -> None:
+    """An entity between sections, which stands for another file, makes no paragraph of the book."""
+    document = read(
+        '<!DOCTYPE book [<!ENTITY one SYSTEM "c1.xml">]><book><title>My Guide</title>&one;'
+        "<chapter><title>Install</title><para>First do this.</para></chapter></book>"
+    )
+    assert document.title == "My Guide" and [each.title for each in document.headings] == ["My Guide", "Install"]
+
+
+def test_what_xml_itself_defines_may_be_defined_again() -> None:
+    """Declarations of &lt; and &amp; as the standard writes them change nothing, nor is code in CDATA rewritten."""
+    text = read(
+        '<!DOCTYPE r [<!ENTITY lt "&#38;#60;"><!ENTITY amp "&#38;#38;"><!ENTITY co "A &#38;#38; B">]>'
+        "<r><p>AT&amp;T sells a &lt; b of &co; here</p><p><![CDATA[Use &nbsp; and &co; in code]]></p></r>"
+    ).text
+    assert "AT&T sells a < b of A & B here" in text and "Use &nbsp; and &co; in code" in text
