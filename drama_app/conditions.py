@@ -161,7 +161,7 @@ def find_folders(value: str, roots: Sequence[Path]) -> tuple[Path, ...]:
     if path.is_absolute():
         return (path,)
     named = [root.parent / path for root in roots if path.parts[:1] == (root.name,)]
-    return tuple(dict.fromkeys([*named, *(root / path for root in roots)])) or (Path.cwd() / path,)
+    return tuple(dict.fromkeys([*named, *(root / path for root in roots)])) or (path.absolute(),)
 
 
 def read_span(key: str, text: str) -> tuple[datetime, datetime]:

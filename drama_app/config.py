@@ -230,26 +230,22 @@ def _variable(name: str) -> str:
 
 
 def _find_folders(environment: Mapping[str, str]) -> tuple[dict[str, Path], str]:
-    """Returns the five folders, without links, and their origin."""
+    """Returns the five folders and their origin."""
     home = environment.get(PREFIX + "HOME", "")
     if home:
         base = expand_home(home).absolute()
         names = {"data": "data", "config": "config", "state": "state", "cache": "cache", "log": "logs"}
-        folders, origin = {f"{key}_folder": base / name for key, name in names.items()}, f"environment {PREFIX}HOME"
-    else:
-        from platformdirs import PlatformDirs
+        return {f"{key}_folder": base / name for key, name in names.items()}, f"environment {PREFIX}HOME"
+    from platformdirs import PlatformDirs
 
-        dirs, origin = PlatformDirs(APP, appauthor=False), "default"
-        folders = {
-            "data_folder": dirs.user_data_path,
-            "config_folder": dirs.user_config_path,
-            "state_folder": dirs.user_state_path,
-            "cache_folder": dirs.user_cache_path,
-            "log_folder": dirs.user_log_path,
-        }
-    # As roots are kept: behind a link, the app did not know its own index in a root, and `watch` followed what it
-    # wrote. One that is not absolute is refused by `Settings`.
-    return {key: Path(os.path.realpath(each)) if each.is_absolute() else each for key, each in folders.items()}, origin
+    dirs = PlatformDirs(APP, appauthor=False)
+    return {
+        "data_folder": dirs.user_data_path,
+        "config_folder": dirs.user_config_path,
+        "state_folder": dirs.user_state_path,
+        "cache_folder": dirs.user_cache_path,
+        "log_folder": dirs.user_log_path,
+    }, "default"
 
 
 def _read_environment(environment: Mapping[str, str]) -> dict[str, object]:

@@ -47,8 +47,8 @@ _SPECIAL = str.maketrans(
         "ی": "ي",
     }
 )
-_FIRST_UNSPACED = "\u0e00"
-"""From Thai on, words need not stand between spaces or punctuation."""
+_SPACED = "[^\\W\u0e00-\U0010ffff]"
+"""A letter or digit of a script whose words stand between spaces or punctuation: from Thai on they need not."""
 _PHRASE = regex.compile(r"[\"“”„«»「『]([^\"“”„«»「」『』]+)[\"“”„«»」』]")
 
 
@@ -71,9 +71,10 @@ class KeywordQuery:
 
 @lru_cache(maxsize=256)
 def whole_words(needle: str) -> "regex.Pattern[str]":
-    """A pattern for the folded needle between word borders, where its script has them."""
-    left = r"(?<!\w)" if needle[0] < _FIRST_UNSPACED else ""
-    right = r"(?!\w)" if needle[-1] < _FIRST_UNSPACED else ""
+    """A pattern for the folded needle that no word goes on from; Chinese around a Latin word is none of it."""
+    spaced = regex.compile(_SPACED)
+    left = f"(?<!{_SPACED})" if spaced.match(needle[0]) else ""
+    right = f"(?!{_SPACED})" if spaced.match(needle[-1]) else ""
     return regex.compile(left + regex.escape(needle, literal_spaces=True) + right)
 
 

@@ -144,11 +144,12 @@ class Pipeline:
     def _drop_gone(self, job: Job, encoded: int) -> bool:
         """True if a file and its copies went while it is encoded: the rest may be minutes for what is removed next.
 
-        What is stored of it stays invisible, and is removed with the orphans.
+        What is stored of it stays invisible, and is removed with the orphans. In its second half it is finished, since
+        it may have been moved: the next sync finds it by its content.
         """
         with self._settle_lock:  # or a copy that is met in between would wait for a document that never comes
             files = (job, *job.copies)
-            if encoded == len(job.passages) or any(os.path.lexists(each.found.path) for each in files):
+            if 2 * encoded > len(job.passages) or any(os.path.lexists(each.found.path) for each in files):
                 return False
             self._abandon(job)
         self._pace.cut(-job.found.size, encoded - len(job.passages))

@@ -4,6 +4,7 @@ A root may lie in another one: then it is part of that one, unless it was left o
 reads no file and walks no folder.
 """
 
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -86,5 +87,6 @@ def rules_for(manifest: Manifest, settings: Settings, root: Path) -> IgnoreRules
         root,
         hidden=settings.hidden or (row is not None and row.hidden),
         extra=(*settings.ignore, *(row.ignore if row is not None else ())),
-        excluded=manifest.excluded() | {*own, settings.log_folder, *inner},
+        # The app's own as roots are kept: behind a link it did not know them, and `watch` followed what it wrote.
+        excluded=manifest.excluded() | {*map(Path, map(os.path.realpath, (*own, settings.log_folder))), *inner},
     )

@@ -179,7 +179,7 @@ def check_root(path: Path, *, yes: bool, own: Collection[Path] = ()) -> Path:
         raise UsageError(f"{path} cannot be indexed: it is neither a folder nor a file")
     if any(root == Path(name) or Path(name) in root.parents for name in _NEVER):
         raise UsageError(f"{path} holds the system's own state, not documents")
-    if any(root == folder or folder in root.parents for folder in own):
+    if any(folder in (root, *root.parents) for folder in map(Path, map(os.path.realpath, own))):
         raise UsageError(f"{path} is drama-app's own folder")
     if not yes and _is_vast(root):
         raise UsageError(f"{path} is a whole home, drive or system folder: name a folder in it, or add --yes")

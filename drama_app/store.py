@@ -290,7 +290,7 @@ class PassageStore:
     def tidy(self, *, force: bool = False, for_good: bool = False) -> bool:
         """Merge small parts, extend the indexes and drop old versions, if it is worth it or `force`.
 
-        `for_good` writes every row anew, so that nothing of what was removed stays on disk. True if it did.
+        `for_good`, what was removed leaves the disk now, as far as `caretaker.tidy` goes. True if it did.
         """
         with self._changing():
             if not (force or for_good) and not caretaker.is_untidy(self._table):

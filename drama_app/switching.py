@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from drama_app.chunk import embedded_text
 from drama_app.config import Settings, make_private
 from drama_app.embed import Encoder, open_retriever
-from drama_app.errors import DramaError, Interrupted, RetrieverError, UsageError
+from drama_app.errors import DramaError, IndexDamagedError, Interrupted, RetrieverError, UsageError
 from drama_app.manifest import Manifest
 from drama_app.passage_table import is_made
 from drama_app.records import SOME_PASSAGES, Passage, Progress
@@ -160,7 +160,13 @@ def remove_from_previous(manifest: Manifest, settings: Settings, documents: Coll
     folder, table = settings.data_folder / "index" / "passages", manifest.get("previous_table")
     if not documents or not table or table == manifest.get("table") or not is_made(folder / f"{table}.lance"):
         return None
-    store = PassageStore.open(folder, dim=int(manifest.get("previous_dim")), table=table)
+    try:
+        store = PassageStore.open(folder, dim=int(manifest.get("previous_dim")), table=table)
+    except IndexDamagedError as error:  # nobody can step back to it, and the index in use is whole
+        log.warning("The table of the retriever before is damaged and removed: %s", error)
+        shutil.rmtree(folder / f"{table}.lance", ignore_errors=True)
+        manifest.put(**{f"previous_{key}": "" for key in _KEYS})
+        return None
     held = store.document_ids().intersection(documents)  # to remove nothing makes one more version
     store.remove(held)
     return store if held else None

@@ -41,7 +41,7 @@ def find_fault(section: str, values: dict[str, object]) -> str:
         if not isinstance(value, int | float):
             continue
         least, most = limits.get(key, (-math.inf, math.inf))
-        if not math.isfinite(value):
+        if isinstance(value, float) and not math.isfinite(value):
             return f"'{key}' must be a finite number"
         if not least <= value <= most:
             return f"'{key}' must be {_describe(least, most)}"

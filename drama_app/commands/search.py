@@ -96,7 +96,7 @@ def _settle(arguments: argparse.Namespace, output: Output) -> tuple["Chip", ...]
 
 
 def _take_conditions(arguments: argparse.Namespace, output: Output) -> tuple["Chip", ...]:
-    """Takes `type:pdf` and the like out of the query, as the terminal UI does; each is as the option of its name."""
+    """Takes `type:pdf` and the like out of the query, each as the option of its name; one that is wrong stays."""
     from drama_app.conditions import make_filters, split_query
 
     query, chips, complaint = split_query(f"{arguments.query or ''} ")

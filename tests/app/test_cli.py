@@ -162,6 +162,17 @@ def test_purge_leaves_the_configuration_only(capsys: pytest.CaptureFixture[str],
     assert not home.exists() or not list(home.iterdir())
 
 
+def test_purge_follows_no_link(capsys: pytest.CaptureFixture[str], home: Path, tmp_path: Path) -> None:
+    """Where a person has put the app's data behind a link, what it leads to is theirs to remove."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.txt").write_text("precious")
+    home.mkdir(exist_ok=True)
+    (home / "data").symlink_to(tmp_path / "elsewhere")
+    assert cli.main(["purge", "--yes"]) == 2
+    assert "is a link" in capsys.readouterr().err
+    assert (tmp_path / "elsewhere" / "mine.txt").read_text() == "precious"
+
+
 def test_purge_waits_for_nobody_who_writes(capsys: pytest.CaptureFixture[str], home: Path) -> None:
     """Beside another drama-app that indexes or watches nothing is removed: it would write text there again."""
     for folder in (home / "data" / "index", home / "state"):

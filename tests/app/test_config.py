@@ -137,11 +137,10 @@ def test_a_wrong_look_or_key_is_refused(tmp_path: Path, content: str, named: str
 
 
 def test_own_folders_behind_a_link_are_known_in_a_root(tmp_path: Path) -> None:
-    """A home that is reached by a link is named as roots are, so that nothing of the app's own is ever indexed."""
+    """Behind a link the app's own folders are known as what they lead to, so that nothing of them is ever indexed."""
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     settings = load_settings(environment=environment(tmp_path / "link" / "drama"))
-    assert settings.data_folder == tmp_path.resolve() / "real" / "drama" / "data"
     make_private(settings.data_folder / "index")
     with pytest.raises(UsageError, match="own folder"):
         check_root(tmp_path / "link" / "drama" / "data" / "index", yes=True, own=[settings.data_folder])

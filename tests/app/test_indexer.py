@@ -211,6 +211,19 @@ def test_forgotten_text_leaves_every_table(
     assert names(library, "waggle") == ["bees.md"]
 
 
+def test_a_damaged_table_of_the_retriever_before_ends_no_sync(
+    library: Library, settings: Settings, folder: Path, other: Path
+) -> None:
+    """The index in use is whole: what nobody can step back to is removed, and no step back is offered."""
+    library.use_retriever(other)
+    table = settings.data_folder / "index" / "passages" / f"{library._manifest.get('previous_table')}.lance"
+    for version in (table / "_versions").iterdir():
+        version.write_bytes(b"damaged")
+    (folder / "bees.md").unlink()
+    library.sync()
+    assert not table.exists() and not library._manifest.get("previous_table")
+
+
 def test_run_killed_at_its_start_leaves_no_riddle(settings: Settings) -> None:
     """An index whose making was interrupted before it had a retriever answers as one that is not there."""
     (settings.data_folder / "index").mkdir(parents=True)

@@ -101,3 +101,11 @@ def test_common_words_weigh_less_than_rare_ones(tmp_path) -> None:
 
     (tmp_path / "common.json").write_text("{}")
     assert CommonTerms.load(tmp_path / "common.json").weight("the") == read.weight("unseen")
+
+
+def test_a_quoted_word_may_stand_among_scripts_without_spaces() -> None:
+    """A Latin word or number is whole between Chinese, Thai or Korean letters, and is none inside its own script."""
+    chinese, korean = "我们在2024年使用Python编程", "삼성samsung이"
+    for phrase, text in (("python", chinese), ("2024", chinese), ("wifi", "ต่อwifiแล้ว"), ("samsung", korean)):
+        assert parse_query(f'"{phrase}"').phrases_stand_in(text)
+    assert not parse_query('"apple"').phrases_stand_in("pineapple apple2")

@@ -240,7 +240,7 @@ class Endpoint:
             except _ForeignError as error:
                 if not self._answered:
                     raise UsageError(
-                        f"{self._url}: answers, but with no JSON ({error}); the address often ends in /v1"
+                        f"{self._url}: answers, but with no JSON object ({error}); the address often ends in /v1"
                     ) from error
                 problem, asked = str(error), 0.0  # a proxy's page while the server restarts
             except (OSError, http.client.HTTPException, ValueError) as error:
