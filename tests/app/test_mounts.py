@@ -36,8 +36,8 @@ def mounted(drive: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     mounts = [drive]
     found = scan._found
 
-    def on_its_device(path: Path, status: os.stat_result) -> Found:
-        file = found(path, status)
+    def on_its_device(path: Path, status: os.stat_result, root: Path | None) -> Found:
+        file = found(path, status, root)
         return replace(file, device=file.device + 1) if any(mount in path.parents for mount in mounts) else file
 
     monkeypatch.setattr(scan, "_found", on_its_device)
