@@ -296,7 +296,7 @@ def test_an_endpoint_that_has_no_place_for_a_text_is_refused(answer, server):
 
 @pytest.mark.parametrize(
     ("place", "message"),
-    [("page/html", r"no JSON \('<!DOCTYPE html> <title>Chat</title>'\).*ends in /v1"), ("page/deep", "no JSON"),
+    [("page/html", r"no JSON object \('<!DOCTYPE html> <title>Chat</title>'\).*ends in /v1"), ("page/deep", "no JSON"),
      ("odd", "lists no model; name one")],
 )  # fmt: skip
 def test_an_address_of_something_else_is_told_at_once(place, message, server):
