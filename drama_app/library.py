@@ -340,19 +340,19 @@ class Library:
 
     @cached_property
     def _store(self) -> "PassageStore":
-        with self._opening_store:
-            try:
-                return self._open_store(create=False)
-            except NoIndexError:  # of a first sync that was killed at once, or that is just beginning
-                with suppress(Interrupted), self._lock(None):
-                    return self._open_store(create=True)
-                raise
+        try:
+            return self._open_store(create=False)
+        except NoIndexError:  # of a first sync that was killed at once, or that is just beginning
+            with suppress(Interrupted), self._lock(None):
+                return self._open_store(create=True)
+        return self.__dict__.get("_store") or self._open_store(create=False)  # a writer in this process has made it
 
     def _open_store(self, *, create: bool) -> "PassageStore":
         from drama_app.store import PassageStore
 
         folder = self._settings.data_folder / "index" / "passages"
-        return PassageStore.open(folder, dim=self._dim, table=self._table, create=create)
+        with self._opening_store:
+            return PassageStore.open(folder, dim=self._dim, table=self._table, create=create)
 
     @contextmanager
     def _alone(self, stop: threading.Event) -> Iterator[None]:
