@@ -146,6 +146,8 @@ class TrainRecipe:
     clip: float = 1.0
     freeze_tokens: bool = False
     """Leave the token table as it is."""
+    learn_codes: bool = False
+    """Let the codebooks of a frozen table of 2 bits learn with the layers: its rows keep their codes."""
     same_language: float = 0.7
     """Share of steps whose queries are all of one language."""
     neighbours: int = 0
@@ -182,6 +184,10 @@ class TrainRecipe:
     score_weight: float = 0.0
     """Distillation: matching the teacher's scores."""
     score_temperature: float = 0.04
+    score_others: int = 0
+    """Passages of the corpus, drawn at each step, on whose teacher's vectors the scores of queries and positives are
+    matched: thousands of candidates that no network reads. 0, or a teacher of another width, takes the batch's
+    passages, read by the student."""
     spread: float = 0.0
     """Weight of the regulariser that spreads embeddings over the sphere."""
     save_every: int = 100
@@ -204,6 +210,11 @@ class TrainRecipe:
         _require(not self.token_passes or bool(self.head), "token_passes", "needs a 'head'")
         _require(not self.clauses or bool(self.token_passes), "clauses", "needs 'token_passes'")
         _require(not self.row_weight or self.freeze_tokens, "row_weight", "needs 'freeze_tokens': the table is shared")
+        _require(not self.score_others or self.score_weight > 0, "score_others", "needs a 'score_weight'")
+        _require(
+            not self.learn_codes or self.freeze_tokens, "learn_codes", "needs 'freeze_tokens': rows keep their codes"
+        )
+        _require(not (self.learn_codes and self.start_share), "learn_codes", "cannot be averaged with the start")
         _require(0 < self.token_share < 1, "token_share", "must be above 0 and below 1")
         alike = len(self.width_weights) in (0, len(self.widths))
         _require(alike, "width_weights", "needs one weight for each of 'widths'")
@@ -273,6 +284,10 @@ class Recipe:
     train: TrainRecipe = field(default_factory=TrainRecipe)
     evaluate: EvaluateRecipe = field(default_factory=EvaluateRecipe)
     export: ExportRecipe = field(default_factory=ExportRecipe)
+
+    def __post_init__(self) -> None:
+        coded = self.export.table_bits == 2
+        _require(coded or not self.train.learn_codes, "learn_codes", "in [train] needs 'table_bits' = 2 in [export]")
 
 
 def read_recipe(path: Path) -> Recipe:

@@ -23,7 +23,8 @@ _LEAST: dict[str, dict[float, str]] = {
     "TrainRecipe": {
         _ABOVE_ZERO: "temperature score_temperature learning_rate token_rate clip",
         0: "hard_negatives reverse warmup weight_decay neighbours language_exponent keep_tokens head token_passes "
-        "clauses layer_scale embedding_weight row_weight score_weight spread keep_checkpoints must_learn_by",
+        "clauses layer_scale embedding_weight row_weight score_weight score_others spread keep_checkpoints "
+        "must_learn_by",
         1: "steps batch chunk_tokens save_every average",
         3: "query_tokens passage_tokens",  # most networks put a token before a text and one behind it
     },

@@ -64,6 +64,13 @@ def test_what_a_recipe_leaves_out_has_its_default(tmp_path):
         ("[train]\nwidths = 4", r"'widths' must be a list, not 4"),
         ("[train]\nwidths = ['a']", r"each of .*'widths' must be a whole number"),
         ("[train]\nwidths = [4, 2]\nwidth_weights = [1]", "'width_weights' needs one weight"),
+        ("[train]\nscore_others = 100", "'score_others' needs a 'score_weight'"),
+        ("[train]\nlearn_codes = true", "'learn_codes' needs 'freeze_tokens'"),
+        ("[train]\nlearn_codes = true\nfreeze_tokens = true", "'learn_codes' in .train. needs 'table_bits' = 2"),
+        (
+            "[train]\nlearn_codes = true\nfreeze_tokens = true\nstart_share = 0.5",
+            "'learn_codes' cannot be averaged with the start",
+        ),
         ("[train]\nmixture = {weak = 'x'}", "'mixture', 'weak' must be a number"),
         ("[train]\nmixture = {weak = -1}", r"\[train\]: 'mixture' must be 0 or more, each"),
         ("[train]\nwidths = [4, 2]\nwidth_weights = [0, 0]", r"\[train\]: 'width_weights' must not all be 0"),

@@ -20,7 +20,9 @@ from drama_app.errors import UsageError  # noqa: E402
 from tests.trainer import tiny_training  # noqa: E402
 from tests.trainer.tiny_training import RECIPE, load_world, make_network, train_world  # noqa: E402
 from trainer.checkpoint import WEIGHTS, find_latest, read_tensors  # noqa: E402
+from trainer.token_table import round_table  # noqa: E402
 from trainer.train.average import average_weights  # noqa: E402
+from trainer.train.coded_table import BOOKS  # noqa: E402
 from trainer.train.data import TeacherVectors  # noqa: E402
 from trainer.train.guard import TrainingError, Watch  # noqa: E402
 from trainer.train.interrupt import holding_back_interrupts  # noqa: E402
@@ -221,6 +223,34 @@ def test_frozen_table_stays_and_is_not_saved_with_each_checkpoint(world, tmp_pat
     _assert_same_weights(final, whole)
 
 
+def test_codebooks_learn_and_rows_keep_their_codes(world, tmp_path):
+    """With `learn_codes` rows that shared a code still do, what it stands for has moved; a resumed run agrees."""
+
+    def make_coded():
+        network = make_network()
+        with torch.no_grad():
+            network.embed_tokens.weight.copy_(
+                torch.from_numpy(round_table(network.embed_tokens.weight.numpy(), bits=2))
+            )
+        return network
+
+    recipe = replace(RECIPE, freeze_tokens=True, learn_codes=True, steps=6)
+    train_world(world, tmp_path / "run", recipe, network=make_coded(), stop_at=4)
+    final = train_world(world, tmp_path / "run", recipe, network=make_coded())
+    whole = train_world(world, tmp_path / "whole", recipe, network=make_coded())
+    before, after = make_coded().embed_tokens.weight, read_tensors(final.folder / WEIGHTS)["embed_tokens.weight"]
+
+    _assert_same_weights(final, whole)
+    assert set(read_tensors(tmp_path / "run" / "step-0000006" / WEIGHTS)) & {"embed_tokens.weight", BOOKS} == {BOOKS}
+    assert 0 < (after - before).abs().max() < 0.1
+    assert torch.equal(torch.from_numpy(round_table(after.numpy(), bits=2)), after), "stored in 2 bits it loses nothing"
+    for group in range(4):
+        columns = slice(group, None, 4)  # of a quarter of the width each
+        codes = torch.unique(before[:, columns], dim=0, return_inverse=True)[1]
+        moved = torch.unique(torch.cat([codes[:, None].float(), after[:, columns]], dim=1), dim=0)
+        assert len(moved) == len(codes.unique()), "all rows with a code have moved alike"
+
+
 def test_distillation_brings_the_student_near_its_teacher(world, tmp_path):
     """Trained on embeddings and scores of a wider teacher alone, the student ranks as the teacher does."""
     chooser = np.random.default_rng(0)
@@ -242,6 +272,19 @@ def test_distillation_brings_the_student_near_its_teacher(world, tmp_path):
     assert gaps[-1] < 0.6 * gaps[0]
     with pytest.raises(UsageError, match="no embeddings of a teacher"):
         train_world(world, tmp_path / "other", recipe)
+
+
+def test_scores_on_others_need_a_teacher_as_wide(world, tmp_path, caplog):
+    """A student of another width than its teacher's matches scores on the batch's passages, and says so."""
+    vectors = np.random.default_rng(0).normal(size=(160, 24)).astype(np.float16)
+    recipe = replace(RECIPE, steps=2, embedding_weight=1.0, score_weight=1.0)
+    data = load_world(world, recipe, teacher=TeacherVectors(queries=vectors[:120], passages=vectors))
+    seen = []
+    for name, count in (("batch", 0), ("others", 50)):
+        train_world(world, tmp_path / name, replace(recipe, score_others=count), data=data, report=seen.append)
+
+    assert "24 wide, not 16" in caplog.text
+    assert [each.loss for each in seen[:2]] == pytest.approx([each.loss for each in seen[2:]])
 
 
 def test_widths_beyond_the_network_are_refused(world, tmp_path):

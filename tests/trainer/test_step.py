@@ -100,6 +100,28 @@ def test_nothing_rests_on_what_is_not_shipped(world):
     assert embeddings.grad[:, 8:].abs().max() == 0 < embeddings.grad[:, :8].abs().max()
 
 
+def test_scores_are_matched_on_passages_that_no_network_reads(world):
+    """With `score_others` the teacher's own embeddings have no loss, others have one, whatever the batch's passages."""
+    vectors = torch.nn.functional.normalize(torch.randn(280, 16, generator=torch.Generator().manual_seed(7)), dim=1)
+    teacher = TeacherVectors(queries=vectors[:120].numpy(), passages=vectors[120:].numpy())
+    recipe = replace(RECIPE, widths=(), score_weight=2.0, score_others=90, spread=0.0, batch=24)
+    data = load_world(world, recipe, teacher=teacher)
+    batch = Sampler(data, recipe).draw(1)
+    targets = prepare_targets(batch, teacher, torch.device("cpu"), others=90)
+    assert 50 < len(targets.others) < 90, "drawn from all passages, each once"
+
+    def measure(embeddings):
+        total, contrastive, _ = backward_loss(embeddings, targets, recipe, slice(0, 24), None)
+        return float(total - contrastive)
+
+    taught = torch.cat([targets.teacher_queries, targets.teacher_passages]).requires_grad_()
+    assert measure(taught) == pytest.approx(0, abs=1e-6)
+    turned = taught.detach().roll(1, dims=1).requires_grad_()
+    assert measure(turned) > 0.1
+    queries_alone = torch.cat([targets.teacher_queries, turned.detach()[24:]]).requires_grad_()
+    assert 0.1 < measure(queries_alone) < measure(turned), "positives learn scores as queries do"
+
+
 def test_chunks_hold_neighbours_in_length():
     """Every text is in one chunk, longest first, and no chunk of several texts exceeds its tokens with padding."""
     lengths = [int(each) for each in np.random.default_rng(2).integers(1, 60, 200)]

@@ -5,6 +5,7 @@ It weighs the losses of `loss.py` by the recipe and knows nothing of the network
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,10 +26,12 @@ class Targets:
     competes: Tensor
     teacher_queries: Tensor | None = None
     teacher_passages: Tensor | None = None
+    others: Tensor | None = None
+    """The teacher's vectors of passages that no network reads in this step."""
 
 
-def prepare_targets(batch: Batch, teacher: TeacherVectors | None, device: torch.device) -> Targets:
-    """Move a batch to the device."""
+def prepare_targets(batch: Batch, teacher: TeacherVectors | None, device: torch.device, *, others: int = 0) -> Targets:
+    """Move a batch to the device, with the teacher's vectors of so many other passages, drawn by torch's generator."""
     positives = torch.from_numpy(batch.positives).to(device)
     competes = find_competitors(
         torch.from_numpy(batch.query_kinds).to(device),
@@ -43,7 +46,14 @@ def prepare_targets(batch: Batch, teacher: TeacherVectors | None, device: torch.
         competes=competes,
         teacher_queries=torch.as_tensor(teacher.queries[batch.lines], dtype=torch.float32, device=device),
         teacher_passages=torch.as_tensor(teacher.passages[batch.passages], dtype=torch.float32, device=device),
+        others=_draw_others(teacher, others, device) if others else None,
     )
+
+
+def _draw_others(teacher: TeacherVectors, count: int, device: torch.device) -> Tensor:
+    """Vectors of passages of the whole corpus, float32 [at most `count`, T], each once."""
+    places = torch.unique(torch.randint(len(teacher.passages), (count,))).numpy()  # in order, as a file is read fastest
+    return torch.as_tensor(teacher.passages[places], dtype=torch.float32, device=device)
 
 
 def backward_loss(
@@ -108,17 +118,32 @@ def _regularise(embeddings: Tensor, targets: Targets, recipe: TrainRecipe, rows:
     queries, passages = embeddings[:count], embeddings[count:]
     losses = embeddings.new_zeros(rows.stop - rows.start)
     if recipe.score_weight and targets.teacher_queries is not None and targets.teacher_passages is not None:
-        losses = losses + recipe.score_weight * score_losses(
-            (queries[rows], passages), (targets.teacher_queries[rows], targets.teacher_passages),
-            targets.competes[rows], temperature=recipe.score_temperature,
-            widths=recipe.widths, weights=recipe.width_weights,
-        )  # fmt: skip
+        losses = losses + recipe.score_weight * _match_scores(queries, passages, targets, recipe, rows)
     if recipe.spread:
         own = torch.arange(rows.start, rows.stop, device=embeddings.device)
         positives = targets.positives[rows]
         spread = spread_losses(queries[rows], queries, own) + spread_losses(passages[positives], passages, positives)
         losses = losses + recipe.spread * spread
     return losses
+
+
+def _match_scores(queries: Tensor, passages: Tensor, targets: Targets, recipe: TrainRecipe, rows: slice) -> Tensor:
+    """Score matching: float [rows], of queries on the batch's passages, or of queries and positives on the others.
+
+    Scores on the others are dot products with the teacher's vectors: the student stands in the teacher's space.
+    """
+    assert targets.teacher_queries is not None and targets.teacher_passages is not None
+    how: dict[str, Any] = {
+        "temperature": recipe.score_temperature, "widths": recipe.widths, "weights": recipe.width_weights
+    }  # fmt: skip
+    if targets.others is None:
+        taught = targets.teacher_queries[rows], targets.teacher_passages
+        return score_losses((queries[rows], passages), taught, targets.competes[rows], **how)
+    positives, others = targets.positives[rows], targets.others
+    everyone = torch.ones(len(positives), len(others), dtype=torch.bool, device=others.device)
+    pairs = (queries[rows], targets.teacher_queries[rows]), (passages[positives], targets.teacher_passages[positives])
+    first, second = (score_losses((made, others), (taught, others), everyone, **how) for made, taught in pairs)
+    return first + second
 
 
 def _imitate(embeddings: Tensor, targets: Targets, rows: slice, project_up: Callable[[Tensor], Tensor]) -> Tensor:

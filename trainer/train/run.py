@@ -37,7 +37,8 @@ from trainer.checkpoint import (
 from trainer.network import Network
 from trainer.recipe import TrainRecipe, describe
 from trainer.train.average import average_weights
-from trainer.train.data import Sampler, TrainingData
+from trainer.train.coded_table import BOOKS, RATE, CodedTable, close_codes, open_codes
+from trainer.train.data import Sampler, TeacherVectors, TrainingData
 from trainer.train.guard import Watch
 from trainer.train.interrupt import holding_back_interrupts
 from trainer.train.objective import backward_loss, prepare_targets
@@ -93,6 +94,9 @@ class _Run:
     workers: Workers
     flops_limit: float
     whole: WholeNetwork | None
+    coded: CodedTable | None
+    others: int
+    """Passages of the teacher's on which scores are matched, 0 if on the batch's."""
     step: int = 0
     pace: float = 0.0
     """Smoothed seconds a step."""
@@ -137,7 +141,7 @@ def train(
     keep = {"tokenizer": tokenizer, "origin": origin, "recipe": inputs}
     _take_steps(run, data, recipe, out, keep, min(recipe.steps, stop_at or recipe.steps), report)
     if workers.rank == 0 and run.step == recipe.steps:
-        _finish(run.network, recipe, out, keep, start)
+        _finish(run, recipe, out, keep, start)
     workers.accelerator.wait_for_everyone()
     return open_checkpoint(out / FINAL if run.step == recipe.steps else place_step(out, run.step))
 
@@ -181,29 +185,50 @@ def _set_up(
     projector = None
     if recipe.reads_vectors and data.teacher is None:
         raise UsageError("[train] asks for distillation or neighbours, but there are no embeddings of a teacher")
+    width = max(recipe.widths, default=network.config.dim)
+    others = _count_others(data.teacher, width, recipe)
     if recipe.embedding_weight and data.teacher:
-        width = max(recipe.widths, default=network.config.dim)
         projector = _make_projector(width, data.teacher.queries.shape[1]).to(workers.device)
     if whole:
         places = np.linspace(0, len(data.passages) - 1, _MEASURED).astype(int)  # of all parts of the corpus
         whole.settle(network, [data.passages[place] for place in places])
-    modules = [network, *([projector] if projector else [])]
-    trained = [parameter for module in modules for parameter in module.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [each for each in trained if each.ndim > 1], "weight_decay": recipe.weight_decay},
-        {"params": [each for each in trained if each.ndim <= 1], "weight_decay": 0.0},
-    ]
+    coded = open_codes(network) if recipe.learn_codes else None
     return _Run(
         network=network,
         projector=projector,
         # Fused: a step of 9.3 million weights takes 16 ms of one core in place of 72.
-        optimizer=torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True),
+        optimizer=torch.optim.AdamW(_group_weights(network, projector, recipe), lr=recipe.learning_rate, fused=True),
         sampler=Sampler(data, recipe),
         watch=Watch(recipe.must_learn_by),
         workers=workers,
         flops_limit=_measure_limit(workers),
         whole=whole,
+        coded=coded,
+        others=others,
     )
+
+
+def _count_others(teacher: TeacherVectors | None, width: int, recipe: TrainRecipe) -> int:
+    """Of the teacher's passages, how many a step draws: a student of another width has no scores on its vectors."""
+    if not (recipe.score_others and teacher):
+        return 0
+    if (taught := teacher.passages.shape[1]) == width:
+        return recipe.score_others
+    log.warning("the teacher is %d wide, not %d: scores are matched on the batch's passages alone", taught, width)
+    return 0
+
+
+def _group_weights(network: Network, projector: nn.Module | None, recipe: TrainRecipe) -> list[dict[str, Any]]:
+    """What is trained, by how: products decay, codebooks follow more slowly."""
+    modules = [network, *([projector] if projector else [])]
+    named = [each for module in modules for each in module.named_parameters() if each[1].requires_grad]
+    books = [weight for name, weight in named if name == BOOKS]
+    others = [weight for name, weight in named if name != BOOKS]
+    groups: list[dict[str, Any]] = [
+        {"params": [each for each in others if each.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [each for each in others if each.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return [*groups, {"params": books, "weight_decay": 0.0, "scale": RATE}] if books else groups
 
 
 def _make_projector(width: int, teacher_width: int) -> nn.Module:
@@ -232,7 +257,7 @@ def _take_step(run: _Run, data: TrainingData, recipe: TrainRecipe) -> Progress:
     torch.manual_seed(recipe.seed * 1_000_003 + run.step)
     batch = run.sampler.draw(run.step)
     rows = [data.queries[int(row)] for row in batch.groups] + [data.passages[int(row)] for row in batch.passages]
-    targets = prepare_targets(batch, data.teacher, run.workers.device)
+    targets = prepare_targets(batch, data.teacher, run.workers.device, others=run.others)
     share = run.workers.share_out(len(batch.groups))
     passes = Passes(
         pad=data.pad, chunk_tokens=recipe.chunk_tokens, keep_tokens=recipe.keep_tokens, width=run.network.config.dim
@@ -266,7 +291,7 @@ def _descend(run: _Run, recipe: TrainRecipe, loss: float, rate: float) -> None:
     norm = float(nn.utils.clip_grad_norm_(run.parameters, recipe.clip))
     run.watch.check(run.step, loss, norm)
     for group in run.optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("scale", 1.0)
     run.optimizer.step()
     run.optimizer.zero_grad()
 
@@ -322,19 +347,19 @@ def _save(run: _Run, recipe: TrainRecipe, out: Path, keep: Mapping[str, Any]) ->
     run.workers.accelerator.wait_for_everyone()
 
 
-def _finish(
-    network: Network, recipe: TrainRecipe, out: Path, keep: Mapping[str, Any], start: dict[str, Tensor]
-) -> None:
+def _finish(run: _Run, recipe: TrainRecipe, out: Path, keep: Mapping[str, Any], start: dict[str, Tensor]) -> None:
     """Average the last checkpoints, and the start if asked to, into the final one."""
     folders = sorted(path.parent for path in out.glob(f"step-*/{WEIGHTS}"))[-recipe.average :]
     weights = average_weights([read_tensors(folder / WEIGHTS) for folder in folders])
-    if recipe.freeze_tokens:
+    if run.coded:
+        weights[TABLE] = close_codes(run.network, run.coded, weights.pop(BOOKS)).cpu()
+    elif recipe.freeze_tokens:
         weights[TABLE] = start[TABLE]
     if recipe.start_share:
         weights = average_weights([weights, start], [1 - recipe.start_share, recipe.start_share])
-    network.load_state_dict(weights)
+    run.network.load_state_dict(weights)
     metrics = {"averaged": [folder.name for folder in folders]}
-    save_checkpoint(out / FINAL, network, step=recipe.steps, metrics=metrics, **keep)
+    save_checkpoint(out / FINAL, run.network, step=recipe.steps, metrics=metrics, **keep)
 
 
 def _tell(progress: Progress, workers: Workers, out: Path, report: Callable[[Progress], None] | None) -> None:
