@@ -14,6 +14,8 @@ from pathlib import Path
 from drama_app.errors import DiskError, IndexDamagedError, NoIndexError
 
 SCHEMA_VERSION = 1
+READERS = "2"
+"""Raised when readers find text that they left out before: `status` then advises to read an older index again."""
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from drama_app.config import Settings
+from drama_app.database import READERS
 from drama_app.embed import Encoder
 from drama_app.errors import UsageError
 from drama_app.extract.pool import ExtractionPool
@@ -150,7 +151,8 @@ def forget_reading(manifest: Manifest, encoder: Callable[[], Encoder], below: Co
         RetrieverError: the retriever is gone.
     """
     encoder()
-    chosen, paused = set(below), {row.path for row in manifest.roots() if row.state == "paused"}
+    roots = manifest.roots()
+    chosen, paused = set(below), {row.path for row in roots if row.state == "paused"}
     every = list(manifest.files())
     away = {row.path for row in every if not paused.isdisjoint(row.path.parents) or not is_there(row.path)}
     spared = {row.document for row in every if row.path in away} - {None}
@@ -162,6 +164,8 @@ def forget_reading(manifest: Manifest, encoder: Callable[[], Encoder], below: Co
     with manifest.transaction():
         manifest.supersede(list({row.document for row in rows if row.document is not None}))
         manifest.put_files(replace(row, checked_ns=row.mtime_ns) for row in rows)
+    if not chosen or chosen.issuperset(row.path for row in roots):
+        manifest.put(readers=READERS)
     return len(rows)
 
 

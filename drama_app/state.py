@@ -3,10 +3,11 @@
 Reads only; opens the store where there are passages and never the retriever.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from drama_app.config import Settings, measure_folder
+from drama_app.database import READERS
 from drama_app.manifest import Manifest
 from drama_app.mounts import away_mounts, describe_away
 from drama_app.records import RootStatus, Status
@@ -37,8 +38,13 @@ def read_status(manifest: Manifest, settings: Settings, store: "Callable[[], Pas
         passed_over=manifest.number_of("passed over"),
         watching=read_watcher(manifest, settings),
         left_out=tuple(sorted(manifest.excluded())),
-        notes=tuple(map(describe_away, away_mounts(manifest))),
+        notes=(*map(describe_away, away_mounts(manifest)), *_list_advice(manifest, documents)),
     )
+
+
+def _list_advice(manifest: Manifest, documents: int) -> Iterator[str]:
+    if documents and manifest.get("readers") != READERS:
+        yield "an older drama read these files: `drama-app index --again` finds text that it left out"
 
 
 def read_watcher(manifest: Manifest, settings: Settings) -> str:

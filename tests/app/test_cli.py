@@ -2,10 +2,12 @@
 
 import json
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -323,6 +325,30 @@ def test_reading_again_that_was_stopped_goes_on_by_a_plain_index(
     assert "stopped; `drama-app index` goes on from there" in capsys.readouterr().err
     assert cli.main(["index", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["changed"] == 1
+
+
+def test_an_index_that_older_readers_filled_is_told_so(
+    tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After an update that reads more, `status` and `doctor` advise `index --again` until all has been read again."""
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    (folder / "bees.txt").write_text("Bees dance on the comb.", encoding="utf-8")
+    cli.main(["index", str(folder), "--retriever", str(tiny)])
+
+    def told(command: str) -> bool:
+        capsys.readouterr()
+        cli.main([command])
+        return "an older drama read these files" in capsys.readouterr().out
+
+    assert not told("status")
+    with closing(sqlite3.connect(load_settings().data_folder / "index" / "manifest.db")) as manifest, manifest:
+        manifest.execute("DELETE FROM meta WHERE key = 'readers'")  # as version 0 left it
+    assert told("status") and told("doctor")
+    cli.main(["index", str(folder / "bees.txt"), "--again"])
+    assert told("status"), "one file is not all"
+    cli.main(["index", str(folder), "--again"])
+    assert not told("status")
 
 
 def test_a_pattern_that_is_no_unicode_is_kept_to(
