@@ -151,8 +151,7 @@ def forget_reading(manifest: Manifest, encoder: Callable[[], Encoder], below: Co
         RetrieverError: the retriever is gone.
     """
     encoder()
-    roots = manifest.roots()
-    chosen, paused = set(below), {row.path for row in roots if row.state == "paused"}
+    chosen, paused = set(below), {row.path for row in manifest.roots() if row.state == "paused"}
     every = list(manifest.files())
     away = {row.path for row in every if not paused.isdisjoint(row.path.parents) or not is_there(row.path)}
     spared = {row.document for row in every if row.path in away} - {None}
@@ -164,8 +163,8 @@ def forget_reading(manifest: Manifest, encoder: Callable[[], Encoder], below: Co
     with manifest.transaction():
         manifest.supersede(list({row.document for row in rows if row.document is not None}))
         manifest.put_files(replace(row, checked_ns=row.mtime_ns) for row in rows)
-    if not chosen or chosen.issuperset(row.path for row in roots):
-        manifest.put(readers=READERS)
+    if len(rows) == len(every):
+        manifest.put(readers=str(READERS))
     return len(rows)
 
 
@@ -219,6 +218,8 @@ def forget_files(manifest: Manifest, path: Path) -> int:
 def _heal(manifest: Manifest, store: PassageStore) -> None:
     """Makes manifest and store agree after a power cut, when either may have lost its last writes."""
     stored, visible = store.counts(), manifest.visible()
+    if not visible:
+        manifest.put(readers=str(READERS))  # nothing is left that older ones read
     lost = [number for number, passages in visible.items() if stored.get(number, 0) != passages]
     if lost:
         log.warning("%d documents miss passages and are indexed again", len(lost))

@@ -43,7 +43,7 @@ def read_status(manifest: Manifest, settings: Settings, store: "Callable[[], Pas
 
 
 def _list_advice(manifest: Manifest, documents: int) -> Iterator[str]:
-    if documents and manifest.get("readers") != READERS:
+    if documents and int(manifest.get("readers", "0")) < READERS:
         yield "an older drama read these files: `drama-app index --again` finds text that it left out"
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 from drama_app.chunk import embedded_text
 from drama_app.config import Settings, make_private
-from drama_app.database import READERS
 from drama_app.embed import Encoder, open_retriever
 from drama_app.errors import DramaError, IndexDamagedError, Interrupted, RetrieverError, UsageError
 from drama_app.manifest import Manifest
@@ -71,7 +70,7 @@ def choose(manifest: Manifest, settings: Settings, folder: Path | None) -> None:
             f"{retriever.version}: run `drama-app model use {folder}` to change it"
         )
     if not fingerprint:
-        manifest.put(**settings_of(retriever, install(settings, folder) if folder else SHIPPED), readers=READERS)
+        manifest.put(**settings_of(retriever, install(settings, folder) if folder else SHIPPED))
 
 
 def install(settings: Settings, folder: Path) -> str:

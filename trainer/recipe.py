@@ -186,8 +186,8 @@ class TrainRecipe:
     score_temperature: float = 0.04
     score_others: int = 0
     """Passages of the corpus, drawn at each step, on whose teacher's vectors the scores of queries and positives are
-    matched: thousands of candidates that no network reads. 0, or a teacher of another width, takes the batch's
-    passages, read by the student."""
+    matched: thousands of candidates that no network reads. A prefix is scored on the same prefix of theirs. 0, or a
+    teacher of another width, takes the batch's passages, read by the student, for queries alone: half the loss."""
     spread: float = 0.0
     """Weight of the regulariser that spreads embeddings over the sphere."""
     save_every: int = 100

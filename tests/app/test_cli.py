@@ -333,7 +333,8 @@ def test_an_index_that_older_readers_filled_is_told_so(
     """After an update that reads more, `status` and `doctor` advise `index --again` until all has been read again."""
     folder = tmp_path / "docs"
     folder.mkdir()
-    (folder / "bees.txt").write_text("Bees dance on the comb.", encoding="utf-8")
+    for name in ("bees", "wasps"):
+        (folder / f"{name}.txt").write_text(f"How {name} build.", encoding="utf-8")
     cli.main(["index", str(folder), "--retriever", str(tiny)])
 
     def told(command: str) -> bool:
@@ -342,13 +343,22 @@ def test_an_index_that_older_readers_filled_is_told_so(
         return "an older drama read these files" in capsys.readouterr().out
 
     assert not told("status")
-    with closing(sqlite3.connect(load_settings().data_folder / "index" / "manifest.db")) as manifest, manifest:
-        manifest.execute("DELETE FROM meta WHERE key = 'readers'")  # as version 0 left it
+
+    def forget_readers() -> None:
+        with closing(sqlite3.connect(load_settings().data_folder / "index" / "manifest.db")) as manifest, manifest:
+            manifest.execute("DELETE FROM meta WHERE key = 'readers'")  # as an older version left it
+
+    forget_readers()
+    cli.main(["index"])
     assert told("status") and told("doctor")
     cli.main(["index", str(folder / "bees.txt"), "--again"])
     assert told("status"), "one file is not all"
-    cli.main(["index", str(folder), "--again"])
+    cli.main(["index", "--again"])
     assert not told("status")
+    forget_readers()
+    assert cli.main(["forget", str(folder)]) == 0
+    cli.main(["index", str(folder)])
+    assert not told("status"), "all has been read by this version"
 
 
 def test_a_pattern_that_is_no_unicode_is_kept_to(

@@ -5,6 +5,9 @@ A table coded after it was taught lost .013 of nDCG@10, and got .004 back from c
 Shapes: V tokens, H columns, G groups of four columns.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -38,10 +41,20 @@ class CodedTable(nn.Module):
         numbers, places = torch.unique(ids, return_inverse=True)
         return self._decode(self.books, numbers)[places]
 
+    def describe(self) -> dict[str, Tensor]:
+        """What a run needs to go on: codes are not found again from a table whose codebooks have learned."""
+        return {"codes": self.codes.cpu(), "books": self.books.detach().cpu()}
+
     @torch.no_grad()
-    def decode_all(self, books: Tensor) -> Tensor:
-        """The whole table [V, H] for codebooks [G, 256, 4], as near as two bytes hold them: so they are stored."""
-        return self._decode(books.to(self.books.device).half().float(), torch.arange(len(self.codes)))
+    def restore(self, kept: Mapping[str, Tensor]) -> None:
+        """Go on with what `describe` gave."""
+        self.codes.copy_(kept["codes"])
+        self.books.copy_(kept["books"])
+
+    @torch.no_grad()
+    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, _keep_vars: bool) -> None:
+        """A checkpoint holds a plain table [V, H], which whatever reads checkpoints understands."""
+        destination[prefix + "weight"] = self._decode(self.books, torch.arange(len(self.codes)))
 
     def _decode(self, books: Tensor, numbers: Tensor) -> Tensor:
         at = self.codes[numbers].long() + CODES * torch.arange(len(books), device=books.device)  # [numbers, G]
@@ -56,8 +69,8 @@ def open_codes(network: Network) -> CodedTable:
     return table
 
 
-def close_codes(network: Network, table: CodedTable, books: Tensor) -> Tensor:
-    """Give the network a plain table [V, H] again, of these codebooks, and return it."""
-    weight = table.decode_all(books)
-    network.register_module("embed_tokens", nn.Embedding(len(weight), table.width, _weight=weight))
-    return weight
+def close_codes(network: Network, weight: Tensor) -> Tensor:
+    """Give the network a plain table again, these rows [V, H] as near as two bytes hold them: so they are stored."""
+    rounded = weight.half().float()
+    network.register_module("embed_tokens", nn.Embedding(rounded.shape[0], rounded.shape[1], _weight=rounded))
+    return rounded

@@ -322,6 +322,8 @@ def _resume(run: _Run, recipe: TrainRecipe, out: Path) -> None:
     run.optimizer.load_state_dict(state["optimizer"])
     if run.projector:
         run.projector.load_state_dict(state["projector"])
+    if run.coded:
+        run.coded.restore(state)
     run.sampler.drawn = list(state["drawn"])
     run.watch.restore(state["watch"])
     run.step = latest.step
@@ -340,8 +342,8 @@ def _save(run: _Run, recipe: TrainRecipe, out: Path, keep: Mapping[str, Any]) ->
             "projector": run.projector.state_dict() if run.projector else {},
             "drawn": run.sampler.drawn,
             "watch": run.watch.save(),
-        }
-        table = not recipe.freeze_tokens
+        } | (run.coded.describe() if run.coded else {})
+        table = recipe.learn_codes or not recipe.freeze_tokens
         save_checkpoint(place_step(out, run.step), run.network, step=run.step, state=state, with_table=table, **keep)
         remove_old(out, keep=max(recipe.keep_checkpoints, recipe.average), every=recipe.save_every)
     run.workers.accelerator.wait_for_everyone()
@@ -352,7 +354,7 @@ def _finish(run: _Run, recipe: TrainRecipe, out: Path, keep: Mapping[str, Any], 
     folders = sorted(path.parent for path in out.glob(f"step-*/{WEIGHTS}"))[-recipe.average :]
     weights = average_weights([read_tensors(folder / WEIGHTS) for folder in folders])
     if run.coded:
-        weights[TABLE] = close_codes(run.network, run.coded, weights.pop(BOOKS)).cpu()
+        weights[TABLE] = close_codes(run.network, weights[TABLE])
     elif recipe.freeze_tokens:
         weights[TABLE] = start[TABLE]
     if recipe.start_share:
