@@ -297,8 +297,9 @@ def _estimate_disk(size: _Size, body: float, config: NetworkConfig | None, recip
         vectors += int(2 * 384 * (tokens + _count_clauses(recipe, size)) + 4 * table)
     trained = body + (0 if recipe.train.freeze_tokens else table)
     kept = max(recipe.train.keep_checkpoints, recipe.train.average)
+    coded = kept * table if recipe.train.learn_codes else 0  # the table whole, though only its codebooks are trained
     # A checkpoint holds weights and two moments of each.
-    return int(texts + vectors + 4 * (3 * kept * trained + 2 * (body + table)) + (100 << 20))
+    return int(texts + vectors + 4 * (3 * kept * trained + coded + 2 * (body + table)) + (100 << 20))
 
 
 def _check_room(folder: Path, needed: int) -> None:

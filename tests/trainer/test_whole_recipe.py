@@ -423,6 +423,26 @@ def test_the_plan_counts_what_a_teacher_reads(corpus, gguf, tmp_path, capsys):
     assert seconds[1] - seconds[0] == pytest.approx(160 / 60 / (os.cpu_count() or 1))
 
 
+def test_the_plan_has_room_for_the_tables_of_learned_codebooks(corpus, tmp_path):
+    """Each step that is kept holds the whole token table, which a table that stays as it was is not written with."""
+    pytest.importorskip("torch")
+    from trainer.bidirectional import BidirectionalConfig
+
+    shape = BidirectionalConfig(vocab_size=10_000, hidden_size=64, layers=2, heads=2, ffn_size=128, max_tokens=32)
+    disk = []
+    for learned in ("false", "true"):
+        recipe = tmp_path / f"{learned}.toml"
+        recipe.write_text(
+            'backbone = "retriever"\n[augment]\nkinds = ["crop"]\n[mine]\ndepth = 0\n[prune]\nmethod = "none"\n'
+            f"[train]\nsteps = 1\nkeep_checkpoints = 3\nfreeze_tokens = true\nlearn_codes = {learned}\n"
+            "[export]\ntable_bits = 2\n",
+            encoding="utf-8",
+        )
+        folder = RunFolder(tmp_path / "run", read_recipe(recipe), Inputs(corpus=(str(corpus),)))
+        disk.append(make_plan(folder, shape, measure=lambda: 1e11).disk)
+    assert disk[1] - disk[0] == pytest.approx(3 * 10_000 * 64 * 4, abs=1)
+
+
 def test_the_plan_asks_for_one_query_a_passage_at_most(corpus, gguf, tmp_path, capsys):
     """A small corpus has few queries written for it, whatever the recipe asks for, and the plan says so."""
     recipe = tmp_path / "many.toml"
