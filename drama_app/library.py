@@ -325,8 +325,8 @@ class Library:
                     self.__dict__.pop(opened, None)
         return table
 
-    def retrievers(self) -> list["Retriever"]:
-        """The shipped retriever and those that were installed by `use_retriever`, without those left half copied."""
+    def retrievers(self) -> tuple[list["Retriever"], list[str]]:
+        """The shipped retriever and those that `use_retriever` installed; and why others of these do not open."""
         from drama_app.switching import list_retrievers
 
         return list_retrievers(self._settings)

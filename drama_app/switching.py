@@ -94,15 +94,15 @@ def install(settings: Settings, folder: Path) -> str:
     return str(target)
 
 
-def list_retrievers(settings: Settings) -> list[Retriever]:
-    """The shipped retriever and those that are installed, without those left half copied or damaged since."""
-    found = [open_retriever_folder(default_retriever_folder())]
+def list_retrievers(settings: Settings) -> tuple[list[Retriever], list[str]]:
+    """The shipped retriever and those that are installed, not those left half copied; and why some do not open."""
+    found, faults = [open_retriever_folder(default_retriever_folder())], []
     for place in sorted((settings.data_folder / "retrievers").glob("[!.]*/retriever.json")):
         try:
             found.append(open_retriever_folder(place.parent))
-        except DramaError as error:
-            log.warning("an installed retriever is left out of the list: %s", error)
-    return found
+        except DramaError as error:  # one that is damaged must not hide the others
+            faults.append(str(error))
+    return found, faults
 
 
 def switch(

@@ -38,7 +38,8 @@ def _list(arguments: argparse.Namespace, settings: Settings, output: Output) -> 
     from drama_app.library import Library
 
     with Library.open(settings) as library:
-        used, retrievers = library.recall("fingerprint"), library.retrievers()
+        used = library.recall("fingerprint")
+        retrievers, faults = library.retrievers()
     rows = [
         {
             "name": each.name,
@@ -51,6 +52,8 @@ def _list(arguments: argparse.Namespace, settings: Settings, output: Output) -> 
         }
         for each in retrievers
     ]
+    for fault in faults:
+        output.note(f"not listed: {clean_for_terminal(fault)}")
     if arguments.json:
         output.write_json(rows)
         return 0

@@ -65,6 +65,19 @@ def test_the_word_shipped_is_no_folder(shipped: Path, capsys: pytest.CaptureFixt
     assert str(Path.cwd() / "shipped") in capsys.readouterr().err
 
 
+def test_a_retriever_that_does_not_open_is_told_beside_the_list(
+    shipped: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A damaged folder hides no other: it is named on stderr with the reason, and stdout stays a JSON list."""
+    gone = make_tiny_retriever(shipped.parent / "home" / "data" / "retrievers" / "gone", dim=16, name="gone", seed=3)
+    (gone / "model.onnx").unlink()
+    capsys.readouterr()
+    assert cli.main(["model", "list", "--json"]) == 0
+    listed, told = capsys.readouterr()
+    assert [each["name"] for each in json.loads(listed)] == ["own"]
+    assert "not listed:" in told and "model.onnx" in told
+
+
 def _list_used(capsys: pytest.CaptureFixture[str]) -> list[bool]:
     assert cli.main(["model", "list", "--json"]) == 0
     return [each["in_use"] for each in json.loads(capsys.readouterr().out)]
