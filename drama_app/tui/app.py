@@ -330,6 +330,10 @@ class DramaApp(EnduringApp):
         if self._indexing is not None:
             self._indexing.restart()
 
+    def read_again(self) -> None:
+        """Reads every file again, changed or not."""
+        self.change(lambda library: self.between_syncs(library.forget_reading), "read again")
+
     def cancel_indexing(self) -> None:
         """Gives up the folders that are not complete: they are paused."""
         if (indexing := self._indexing) is None or self.indexing == "stopping":

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from drama_app.conditions import Chip, add_chips, make_chip, make_filters
+from drama_app.conditions import Chip, add_chips, make_chip, make_filters, split_query
 from drama_app.config import Settings, expand_home
 from drama_app.errors import DramaError, NoIndexError, UsageError
 from drama_app.listing import count_of, describe_bytes, describe_report, describe_seconds, describe_status, shorten_path
@@ -124,15 +124,26 @@ class Dialogue:
 
     # --- searching -------------------------------------------------------------------------------------------
 
-    def _ask_for(self, query: str) -> None:
-        self._ask(lambda library, filters: library.search(query, mode=self._mode, limit=LIMIT, filters=filters), query)
+    def _ask_for(self, line: str) -> None:
+        """Searches; a condition in the line (`type:pdf`) holds for this question alone."""
+        words, chips, complaint = split_query(f"{line} ")
+        query = words.strip()
+        if not query:
+            raise UsageError(f"there are only conditions ({' '.join(map(str, chips))}): say what to search for too")
+        if complaint:
+            self._say(f"{complaint}. It is searched for as it stands.")
 
-    def _ask(self, ask: "Callable[[Library, Filters], Results]", query: str) -> None:
+        def ask(library: "Library", filters: "Filters") -> "Results":
+            return library.search(query, mode=self._mode, limit=LIMIT, filters=filters)
+
+        self._ask(ask, query, chips)
+
+    def _ask(self, ask: "Callable[[Library, Filters], Results]", query: str, chips: tuple[Chip, ...] = ()) -> None:
         """Asks, and again when mode or filters change; `query` is what was asked in words, "" if in none."""
         library = self._need_library()
-        filters = make_filters(self._chips, library.roots())
+        filters = make_filters(add_chips(self._chips, chips), library.roots())
         results = ask(library, filters)
-        self._again, self._query = lambda: self._ask(ask, query), query
+        self._again, self._query = lambda: self._ask(ask, query, chips), query
         self._results, self._told = results, 0
         self._say(describe_count(results, describe_filters(filters), in_words=bool(query)))
         if results.hits:

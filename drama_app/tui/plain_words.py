@@ -22,6 +22,7 @@ These change what is searched:
 more: the next results.
 mode meaning, mode keywords or mode both: what counts.
 in FOLDER, type pdf, lang de, since 2024-01-01, until 2024-12: only such files.
+A question may hold them for itself alone, as in: rent type:pdf since:2024.
 no filters: all files again.
 add FOLDER: index a folder.
 update: look for changed files.

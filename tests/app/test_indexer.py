@@ -244,7 +244,7 @@ def test_retriever_copied_by_half_is_not_listed(library: Library, settings: Sett
 
 
 def test_damaged_retriever_is_mended_by_naming_the_good_folder(settings: Settings, tiny: Path, other: Path) -> None:
-    """An installed retriever that was damaged is left out of the list with the reason, and copied again when it is asked for."""
+    """A damaged installed retriever is left out of the list with its reason, and copied again when asked for."""
     with Library.open(settings, create=True, retriever=tiny) as library:
         library.use_retriever(other)
         installed = library.retriever_folder()

@@ -11,7 +11,7 @@ from textual.widgets import Input, Static
 
 from drama_app.config import Settings
 from drama_app.library import Library
-from drama_app.records import Estimate, RootStatus
+from drama_app.records import Estimate, Progress, RootStatus
 from drama_app.tui.adding import Proposal, describe_proposal, list_suggestions, weigh
 from drama_app.tui.app import DramaApp
 from drama_app.tui.messages import IndexingChanged, SearchInside, StateSaid
@@ -181,6 +181,27 @@ async def test_enter_searches_inside_and_s_looks_again(app: DramaApp, files: Pat
         await until(pilot, lambda: handed)
         assert app.current_mode == "search"
         assert handed[0].path == files
+
+
+async def test_an_index_that_an_older_drama_read_says_so_and_r_reads_it_again(app: DramaApp) -> None:
+    """The note of `status` stands below the counts; r asks, lets every file be read anew, and the note goes."""
+    async with app.run_test(size=SIZE) as pilot:
+        await until(pilot, lambda: app.status)
+        assert app.library is not None and app.status is not None
+        app.library._manifest.put(readers="1")
+        screen = await show(pilot)
+        await until(pilot, lambda: any("an older drama" in value for _, value in screen._facts))
+        seen: list[Progress] = []
+        app.library.sync(on_progress=seen.append)
+        assert max(each.files_total for each in seen) == 0
+
+        await pilot.press("r")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen))
+        assert "found as they are" in text_of(app.screen, "#said")
+        await pilot.press("y")
+        await until(pilot, lambda: not any("an older drama" in value for _, value in screen._facts))
+        app.library.sync(on_progress=seen.append)
+        assert seen[-1].files_done >= app.status.documents
 
 
 async def test_open_and_copy_act_on_the_folder(app: DramaApp, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,6 +113,19 @@ def test_mode_and_filters_search_again(filled: Settings, files: Path) -> None:
     assert "There is no folder /nowhere/at/all." in answers[9]
 
 
+def test_conditions_in_a_question_hold_for_it_alone(filled: Settings, files: Path) -> None:
+    """As in the shell and the full interface `in:` and the like are no words; a wrong one is told and searched for."""
+    answers = talk(
+        filled, f"bread in:{files}/recipes type:md", "mode keywords", "bread", "type:md ", "bread since:never x"
+    )
+
+    assert "with folder" in answers[1] and "type md" in answers[1] and "travel" not in answers[1]
+    assert "by keywords with folder" in answers[2]
+    assert " with " not in answers[3].splitlines()[0]
+    assert "say what to search for too" in answers[4]
+    assert "since:never is not a date" in answers[5] and "searched for as it stands" in answers[5]
+
+
 @pytest.mark.parametrize("query", ["open source bread", "in the city", "type of flour", "more bread", "search engines"])
 def test_questions_that_begin_like_commands_are_questions(filled: Settings, query: str) -> None:
     """Only a whole command is a command."""
@@ -252,7 +265,7 @@ def test_help_names_only_commands_that_work(filled: Settings) -> None:
     from drama_app.tui.plain import _find_command
     from drama_app.tui.plain_words import HELP
 
-    named = [line.partition(":")[0] for line in HELP.splitlines() if ":" in line and not line.startswith("These")]
+    named = [line.partition(":")[0] for line in HELP.splitlines() if re.match("(?!These|A question).*:", line)]
     for words in named:
         for command in re.split(r", | or ", words.replace("FOLDER", "/x")):
             if not command.startswith("search "):

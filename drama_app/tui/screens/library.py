@@ -48,6 +48,7 @@ class LibraryScreen(PanelScreen):
         Binding("d,delete", "remove", "Remove", id="library.remove"),
         Binding("u", "undo", "Undo", id="library.undo"),
         Binding("s", "sync", "Sync now", id="library.sync"),
+        Binding("r", "read_again", "Read again", id="library.read_again"),
         Binding("o", "open_folder", "Open", id="library.open"),
         Binding("y", "copy", "Copy path", id="library.copy", show=False),
     ]
@@ -55,7 +56,7 @@ class LibraryScreen(PanelScreen):
     LibraryScreen {
         & #roots { padding: 0 0; }
         & #detail { height: auto; max-height: 3; padding: 0 1; margin-top: 1; }
-        & #summary { height: auto; max-height: 5; padding: 0 1; margin-top: 1; color: $text-muted; }
+        & #summary { height: auto; max-height: 8; padding: 0 1; margin-top: 1; color: $text-muted; }
         & #empty { height: 1fr; content-align: center middle; text-align: center; display: none; padding: 0 2; }
         &.-empty #empty { display: block; }
         &.-empty #full { display: none; }
@@ -134,6 +135,7 @@ class LibraryScreen(PanelScreen):
             ("Index", f"{counts}, {describe_bytes(status.bytes)} on disk"),
             ("Passages", list_most(status.languages)),
             ("Documents", list_most(status.kinds)),
+            *(("Note", clean_for_terminal(note)) for note in status.notes),
         )
 
     @on(DataTable.RowHighlighted)
@@ -165,7 +167,7 @@ class LibraryScreen(PanelScreen):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002
         """What needs a folder is not offered without one."""
-        if action in ("pause", "remove", "sync", "search_inside", "open_folder", "copy"):
+        if action in ("pause", "remove", "sync", "read_again", "search_inside", "open_folder", "copy"):
             return not self.has_class("-empty")
         if action == "undo":
             return self.drama.removals.can_undo
@@ -221,6 +223,22 @@ class LibraryScreen(PanelScreen):
         """Looks at every folder again."""
         self.drama.restart_indexing()
         self.drama.say("Looking at every folder again")
+
+    def action_read_again(self) -> None:
+        """Asks, then reads every file again though it has not changed."""
+        if (status := self.drama.status) is None:
+            return
+        said = (
+            f"{count_of(status.documents, 'document')} are read anew, as an update that reads more of a file asks for. "
+            "They are found as they are until then; passages that stay the same are not embedded again."
+        )
+
+        def answer(agreed: bool | None) -> None:
+            if agreed:
+                self.drama.read_again()
+                self.drama.say("Every file is read again")
+
+        self.app.push_screen(ConfirmScreen("Read every file again?", said, yes="Read again"), answer)
 
     def action_search_inside(self) -> None:
         """Searches below the folder."""
