@@ -28,6 +28,9 @@ _FIRST_DENSE = "\u0590"
 """From Hebrew on, letters without vowels or syllables: shorter words tell, and articles stand before them."""
 _MOST_ENDING = 4
 """Letters that the longer of two forms may have beyond what they share."""
+_TIED = 0.9
+"""Of the best sentence's weight. By eye on 450 questions whose passage is known: of ten in which meaning then chose
+another sentence it was the better one in eight; at 0.8 to 0.85 in 20 of 33, with eight worse (LOG.md)."""
 
 _STOP_WORDS = frozenset(
     """
@@ -91,21 +94,25 @@ def mark_words(query: str, text: str) -> tuple[tuple[int, int], ...]:
 
 
 def best_sentence(query: str, text: str) -> tuple[int, int] | None:
+    """Return the first of `best_sentences`, None if no word of the query stands in the text."""
+    return next(iter(best_sentences(query, text)), None)
+
+
+def best_sentences(query: str, text: str) -> list[tuple[int, int]]:
     """Return the sentence that holds the largest share of the query's words, longer words counting more.
 
-    None if no word of the query stands in the text.
+    After it those, best first, that hold so nearly as much that words alone do not tell which is meant.
     """
     found = _find_marks(_read_query(query[:_MOST_QUERY]), text)
     if not found:
-        return None
+        return []
     starts = [start for start, _, _ in found]
-    best: tuple[float, int, int] | None = None
+    weights: dict[tuple[int, int], float] = {}
     for start, end in split_sentences(text):
         keys = {key: last - first for first, last, key in found[bisect_left(starts, start) : bisect_left(starts, end)]}
-        weight = sum(length**0.5 for length in keys.values()) / (1 + (end - start) / 1000)
-        if best is None or weight > best[0]:
-            best = (weight, start, end)
-    return (best[1], best[2]) if best and best[0] > 0 else None
+        weights[start, end] = sum(length**0.5 for length in keys.values()) / (1 + (end - start) / 1000)
+    least = max(_TIED * max(weights.values()), 1e-9)
+    return sorted((span for span, weight in weights.items() if weight >= least), key=lambda span: -weights[span])
 
 
 def _fold(text: str) -> _Folded:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from drama_app.errors import IndexDamagedError, UsageError
 from drama_app.file_filters import passes
 from drama_app.file_names import MOST, fold_name, holds_words, is_meant, is_named, name_words
-from drama_app.highlight import best_sentence, mark_words
+from drama_app.highlight import best_sentence, best_sentences, mark_words
 from drama_app.manifest import DocumentRow, FileRow, Manifest
 from drama_app.records import Filters, Hit, Mode, Passage, PassageHit, Results
 from drama_app.sentences import split_sentences
@@ -159,7 +159,7 @@ class Searcher:
         return Results(name, "meaning", tuple(hits), not hits, time.monotonic() - started)
 
     def mark_sentences(self, results: Results) -> Results:
-        """Marks every passage, and chooses the best passage's sentence by meaning where no word marked one.
+        """Marks every passage, and chooses the best passage's sentence by meaning where words do not tell it.
 
         A search by keywords needs no retriever, and must not here: it answers where the retriever is gone.
         """
@@ -170,10 +170,12 @@ class Searcher:
             for hit in results.hits
         ]
         firsts = [(place, hit.passages[0]) for place, hit in enumerate(hits) if hit.passages]
-        wanted = {place: first for place, first in firsts if first.sentence is None and results.mode != "keywords"}
-        spans = [(place, span) for place, passage in wanted.items() for span in split_sentences(passage.text)]
-        best = self._choose_sentences(results.query, [(p, span, wanted[p].text) for p, span in spans[:SENTENCES]])
-        for place, span in best.items():
+        spans: list[tuple[int, tuple[int, int], str]] = []
+        for place, first in firsts if results.mode != "keywords" else ():
+            rivals = best_sentences(results.query, first.text)
+            if len(rivals) != 1:
+                spans += [(place, span, first.text) for span in rivals or split_sentences(first.text)]
+        for place, span in self._choose_sentences(results.query, spans[:SENTENCES]).items():
             first, *others = hits[place].passages
             hits[place] = replace(hits[place], passages=(first.choose(span), *others))
         return replace(results, hits=tuple(hits))
@@ -186,8 +188,8 @@ class Searcher:
             return {}
         vectors = self._encoder().encode_passages([text[start:end] for _, (start, end), text in spans])
         scores = vectors @ self._encoder().encode_queries([query])[0]
-        order = sorted(zip(scores.tolist(), spans, strict=True), key=lambda pair: pair[0])
-        return {place: span for _, (place, span, _) in order}  # the last, nearest one stays
+        order = sorted(zip(scores.tolist(), spans, strict=True), key=lambda pair: -pair[0])[::-1]
+        return {place: span for _, (place, span, _) in order}  # the last, nearest one stays; of equals the first given
 
     # --- candidates ------------------------------------------------------------------------------------------
 

@@ -27,10 +27,14 @@ async def take() -> None:
         await pilot.pause(2.0)
         await pilot.press(*"how do bees tell others where the nectar is")
         await pilot.pause(2.0)
+        await app.workers.wait_for_complete()
+        await pilot.pause(1.0)
         save(app.export_screenshot(), "search")
         for key, name in (("f3", "library"), ("f4", "activity"), ("f5", "model"), ("f1", "help")):
             await pilot.press(*(("f2", "tab") if name == "help" else ()), key)  # help over the hits
-            await pilot.pause(1.0)
+            await pilot.pause(0.5)
+            await app.workers.wait_for_complete()  # on a busy machine a retriever takes seconds to be read
+            await pilot.pause(0.5)
             save(app.export_screenshot(), name)
 
 

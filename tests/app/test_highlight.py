@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from drama_app.highlight import best_sentence, mark_words
+from drama_app.highlight import best_sentence, best_sentences, mark_words
 
 
 def marked(query: str, text: str) -> list[str]:
@@ -62,6 +62,16 @@ def test_best_sentence_holds_the_most() -> None:
 
     assert text[start:end] == "The boiling point of water depends on pressure."
     assert best_sentence("zebra", text) is None
+
+
+def test_sentences_that_words_do_not_tell_apart_are_all_named() -> None:
+    """One word each and of like length: both, the shorter first; what holds clearly less is left out."""
+    text = "She hands out samples of nectar to all of them. Colonies collected as much as others. Others flew at noon."
+    spans = best_sentences("how do bees tell others where the nectar is", text)
+
+    assert [text[start:end].split()[0] for start, end in spans] == ["Others", "Colonies", "She"]
+    assert len(best_sentences("samples of nectar for others", text)) == 1
+    assert best_sentences("zebra", text) == []
 
 
 def test_fast_enough() -> None:

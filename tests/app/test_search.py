@@ -75,6 +75,30 @@ def test_the_same_search_twice_is_the_same(library: Library) -> None:
     assert first.hits[0].passages[0].text.startswith("bees dance")
 
 
+def test_meaning_chooses_among_sentences_that_words_do_not_tell_apart(library: Library, tmp_path: Path) -> None:
+    """Of two that hold the query's word the nearer one is shown; by keywords alone the shorter."""
+    encoder = library._encoder
+    query, words = encoder.encode_queries(["ferrets"])[0], ("train", "garden", "bread", "nectar", "house", "dance")
+
+    def likeness(sentence: str) -> float:
+        return float(encoder.encode_passages([sentence])[0] @ query)
+
+    nearer = max((f"Ferrets {word} {word} yes." for word in words), key=likeness)
+    shorter = min((f"Ferrets {word}." for word in words), key=likeness)
+    assert likeness(nearer) > likeness(shorter)
+    sentences = nearer, shorter
+    (tmp_path / "files" / "notes.txt").write_text(" ".join([*sentences, "All the rest has no word of the question."]))
+    library.sync()
+
+    def choose(mode: search.Mode) -> str:
+        hits = library.mark_sentences(library.search("ferrets", mode=mode)).hits
+        passage = next(hit for hit in hits if hit.path.name == "notes.txt").passages[0]
+        start, end = passage.sentence or (0, 0)
+        return passage.text[start:end]
+
+    assert (choose("keywords"), choose("fused")) == (shorter, nearer)
+
+
 def test_a_hit_tells_where_its_sentence_stands(library: Library, tmp_path: Path) -> None:
     """Page and line are those of the best sentence, though its passage began before; so is a page's own likeness."""
     folder = tmp_path / "files"
