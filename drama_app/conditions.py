@@ -19,7 +19,9 @@ FORMS = "in:FOLDER, type:pdf, lang:de, since:2024-01-31 or until:2024-12"
 NEEDS_VALUE = f"needs a value. Write {FORMS}"
 MOST_COMPLETIONS = 8
 
-_IN_QUERY = re.compile(rf'(?<!\S)({"|".join(KEYS)}):("[^"]+"|[^\s"]\S*)\s|"[^"]*"', re.IGNORECASE)
+_IN_QUERY = re.compile(
+    rf'(?<!\S)({"|".join(KEYS)}):("[^"]+"|[^\s"]\S*)\s|(?<![^\W\u0e00-\U0010ffff])"[^"]*"', re.IGNORECASE
+)
 _EMPTY_IN_QUERY = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):(?=\s+\S)", re.IGNORECASE)
 _IN_LINE = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):", re.IGNORECASE)
 _LAST_WORD = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):((?:(?!\s(?:{'|'.join(KEYS)}):).)*)$", re.IGNORECASE)

@@ -41,6 +41,7 @@ def _read_iso(text: str) -> tuple[datetime, datetime]:
         moment = datetime.fromisoformat(text)
         if moment.tzinfo is not None:  # all others are local times, and could not be compared with it
             moment = moment.astimezone().replace(tzinfo=None)
+        moment.timestamp()
         return moment, moment
     start = datetime.combine(day, time())
     start.timestamp()

@@ -5,6 +5,7 @@ Languages belong to passages and are not looked at here.
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 BELOW = "(path = ? OR (path > ? AND path < ?))"
 """SQL for "at or below a path", with the values of `range_below`."""
+
+
+def follow_folders(filters: Filters) -> Filters:
+    """The same with folders as the index knows them, without links and "..". Touches the disk."""
+    return replace(filters, folders=tuple(dict.fromkeys(folder.resolve() for folder in filters.folders)))
 
 
 def passes(row: "FileRow", filters: Filters, kind: str) -> bool:

@@ -19,7 +19,10 @@ _WORDS = regex.compile(
     rf"|(?P<word>[[\p{{L}}\p{{N}}]--[{_UNSPACED}]][[\p{{L}}\p{{N}}\p{{M}}\p{{Cf}}]--[{_UNSPACED}]]*+"
     rf"(?:(?<=\p{{N}})[.,:/_'’-]\p{{N}}++)*+)"
 )
-_QUOTED = regex.compile(r'"([^"]{2,200})"|“([^”]{2,200})”|„([^“”]{2,200})[“”]|«([^»]{2,200})»|「([^」]{2,200})」')
+_QUOTED = regex.compile(
+    r'(?<![^\W\u0e00-\U0010ffff])"([^"]{2,200})"|“([^”]{2,200})”|„([^“”]{2,200})[“”]|«([^»]{2,200})»|「([^」]{2,200})」'
+)
+"""As in `keywords`: what follows a letter or digit opens none."""
 _MOST_QUERY = 1000
 """Characters of a query that are looked at."""
 _STEM = 5

@@ -49,7 +49,8 @@ _SPECIAL = str.maketrans(
 )
 _SPACED = "[^\\W\u0e00-\U0010ffff]"
 """A letter or digit of a script whose words stand between spaces or punctuation: from Thai on they need not."""
-_PHRASE = regex.compile(r"[\"“”„«»「『]([^\"“”„«»「」『』]+)[\"“”„«»」』]")
+_PHRASE = regex.compile(rf"(?<!{_SPACED})[\"“”„«»「『]([^\"“”„«»「」『』]+)[\"“”„«»」』]")
+"""What follows a letter or digit opens no phrase: the inches of a 5" pipe, the abbreviations of Hebrew."""
 
 
 @dataclass(frozen=True, slots=True)

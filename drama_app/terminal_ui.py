@@ -27,6 +27,8 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
     if arguments.plain or os.environ.get("TERM") == "dumb":
         from drama_app.tui.plain import run_plain
 
+        if reconfigure := getattr(sys.stdin, "reconfigure", None):
+            reconfigure(errors="replace")  # a line in another encoding is a question that finds nothing, not the end
         return run_plain(settings, input=sys.stdin, output=output.stdout)
     if not (output.from_person and output.for_person):
         raise UsageError(

@@ -46,5 +46,5 @@ ALPHABETS: tuple[str, ...] = (
     "".join(map(chr, range(0x0E01, 0x0E5C))),  # Thai
 )
 
-TYPOGRAPHY = "‘’‚“”„«»‹›–—…•·§°©®™€£¥¿¡\xa0\xad¼½¾×±²³¹ªº†‡№¶،؛؟٪"
+TYPOGRAPHY = "‘’‚“”„«»‹›–—…•·§°©®™€£¥¿¡\xa0\xad¼½¾×±²³¹ªº†‡№¶،؛؟٪µ÷"
 """Marks that stand in texts of many languages."""

@@ -16,7 +16,9 @@ from drama_app.records import Document
 _FOLD = re.compile(r"\r?\n[ \t]")
 _PROPERTY = re.compile(r"((?:[\w-]+\.)?[\w-]+)((?:;(?:[^:;\"]|\"[^\"]*\")*)*):(.*)", re.DOTALL)
 _ESCAPE = re.compile(r"\\([nN,;:\\])")
-_STAMP = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:T(\d\d):?(\d\d)(?::?\d\d)?(Z)?)?$")
+_STAMP = re.compile(r"(\d{4})-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?:T(\d\d):?(\d\d)(?::?\d\d)?(Z)?)?$")
+_DATED = frozenset({"DTSTART", "DTEND", "DUE", "BDAY", "ANNIVERSARY"})
+"""Elsewhere eight digits are a telephone number."""
 _ENTRIES = frozenset({"VEVENT", "VTODO", "VJOURNAL"})
 
 _EVENT_LABELS = {
@@ -67,16 +69,20 @@ def read_ics(source: Source) -> Document:
     builder = TextBuilder()
     title = ""
     entry: list[_Property] | None = None
+    inside = ""  # what stands within an entry: an alarm has a summary of its own
     for item in _parse(decoded.text):
-        if item.name == "BEGIN" and item.value.upper() in _ENTRIES:
-            entry = []
-        elif item.name == "END" and item.value.upper() in _ENTRIES and entry is not None:
+        part = item.value.upper() if item.name in ("BEGIN", "END") else ""
+        if item.name == "BEGIN" and part in _ENTRIES:
+            entry, inside = [], ""
+        elif part in _ENTRIES and entry is not None:
             _add_event(builder, entry)
             entry = None
-        elif entry is not None:
+        elif entry is None:
+            title = item.value if item.name == "X-WR-CALNAME" else title
+        elif part:
+            inside = inside or part if item.name == "BEGIN" else inside.replace(part, "")
+        elif not inside:
             entry.append(item)
-        elif item.name == "X-WR-CALNAME":
-            title = item.value
     return builder.build("ics", title, notes=decoded.notes)
 
 
@@ -169,7 +175,7 @@ def _add_fields(builder: TextBuilder, items: list[_Property], labels: dict[str, 
 
 def _format_value(item: _Property) -> str:
     """Return a value as a person would write it."""
-    stamp = _STAMP.match(item.value)
+    stamp = _STAMP.match(item.value) if item.name in _DATED else None
     if stamp:
         year, month, day, hour, minute, utc = stamp.groups()
         return f"{year}-{month}-{day}" + (f" {hour}:{minute}{' UTC' if utc else ''}" if hour else "")

@@ -257,7 +257,7 @@ def _penalise(text: str) -> float:
         if character > "\x7f":
             after = text[index + 1] if index + 1 < len(text) else " "
             oddities += _penalise_place(character, before, after)
-            if character.isalpha():
+            if character.isalpha() and character not in TYPOGRAPHY:
                 lower = character.lower()
                 counts[lower] = counts.get(lower, 0) + 1
         before = character
@@ -268,7 +268,7 @@ def _penalise(text: str) -> float:
 
 def _penalise_place(character: str, before: str, after: str) -> float:
     """Return the penalty of one character for where it stands."""
-    if character.isalpha():
+    if character.isalpha() and character not in TYPOGRAPHY:
         return _penalise_letter(character, before, after)
     joins = before.isalpha() + after.isalpha()
     if character in TYPOGRAPHY:
@@ -286,6 +286,8 @@ def _penalise_letter(letter: str, before: str, after: str) -> float:
         return 1.5
     if (letter.isupper() and before.islower()) or (letter.islower() and after.isupper()):
         return 1.0
+    if after.isdigit() and not before.isalnum():
+        return 0.7  # ±5 and £4, not ą5 and Ł4
     alone = not before.isalnum() and not after.isalnum()
     return 0.7 if alone and letter < _FIRST_NOT_LATIN and letter.lower() not in _LONE_LETTERS else 0.0
 

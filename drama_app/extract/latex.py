@@ -16,13 +16,21 @@ _LEVELS = {"part": 1, "chapter": 1, "section": 2, "subsection": 3, "subsubsectio
 _GROUP = r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 _OPTION = r"(?:\[[^\]]{0,2000}\])"  # unbounded, brackets that are never closed would cost the square of the file
 _OPTIONS = r"(?:" + _OPTION + r"\s*)*"  # not \s* on both sides, which divide blank lines in n² ways
-_COMMENT = re.compile(r"(?<!\\)%.*")
+_COMMENT = re.compile(
+    r"(\\begin\{(?P<kind>verbatim\*?|lstlisting|minted)\}.{0,100000}?\\end\{(?P=kind)\}"
+    r"|\\verb\*?(?P<mark>[^\w\s*])[^\n]*?(?P=mark)|\\(?:url|href|path)\s*\{[^{}\n]*\}|\\.)|%[^\n]*",
+    re.DOTALL,
+)
+"""A comment, or what a % may stand in as itself: program text, addresses, a backslash and what it escapes."""
 _BEGIN = re.compile(r"\\begin\{document\}")
 _END = re.compile(r"\\end\{document\}.*", re.DOTALL)
 _TITLE = re.compile(r"\\title\s*" + _OPTION + r"?\s*" + _GROUP)
 _KEPT_OF_PREAMBLE = re.compile(r"\\(?:title|subtitle|author|date)\s*" + _OPTION + r"?\s*" + _GROUP)
 _SECTION = re.compile(r"\\(" + "|".join(_LEVELS) + r")\*?\s*" + _OPTION + r"?\s*" + _GROUP)
-_MATH = re.compile(r"(\$\$.+?\$\$|(?<!\\)\$[^$]+\$|\\\[.+?\\\]|\\\(.+?\\\))", re.DOTALL)
+_MATH = re.compile(
+    r"(\$\$.{1,5000}?\$\$|(?<!\\)\$[^$]+\$|(?<!\\)\\\[.{1,5000}?\\\]|(?<!\\)\\\(.{1,5000}?\\\))", re.DOTALL
+)
+"""`\\\\[2pt]` ends a row of a table and opens nothing. Unbounded, what is never closed cost the square of the file."""
 _DROPPED = re.compile(
     r"\\(?:label|ref|eqref|pageref|autoref|cref|Cref|cite[a-z]*\*?|nocite|includegraphics|input|include|usepackage"
     r"|bibliographystyle|bibliography|vspace\*?|hspace\*?|setlength|addtolength|newcommand\*?|renewcommand\*?|hypersetup"
@@ -71,7 +79,7 @@ _MAX_NESTING = 6
 def read_latex(source: Source) -> Document:
     """Return a LaTeX file as text with its sections."""
     decoded = read_text(source)
-    text = _drop_comments(_COMMENT.sub("", "\n".join(split_lines(decoded.text))))
+    text = _drop_comments(_COMMENT.sub(lambda match: match[1] or "", "\n".join(split_lines(decoded.text))))
     match = _TITLE.search(text)
     title = " ".join(_strip_commands(match.group(1)).split()) if match else ""
     text = _FRAME.sub(lambda frame: _keep_lines("\\frametitle", frame.group()), _drop_preamble(text))

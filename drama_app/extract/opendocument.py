@@ -10,6 +10,7 @@ from drama_app.errors import ExtractionError
 from drama_app.extract.archive import SafeZip, open_archive
 from drama_app.extract.builder import TextBuilder
 from drama_app.extract.clean import clean_line
+from drama_app.extract.drawings import read_description
 from drama_app.extract.elements import find_all, find_child, get_attribute, get_name, join_text
 from drama_app.extract.source import Source
 from drama_app.extract.tables import TableWriter
@@ -35,6 +36,7 @@ _ASIDE = frozenset(
      "polygon", "polyline", "path", "regular-polygon", "caption", "g", "scene"}
 )  # fmt: skip
 """Parts that stand inside a paragraph and hold paragraphs of their own."""
+_DESCRIBING = ("title", "desc")
 _MARGINS = ("header", "footer", "header-first", "footer-first", "header-left", "footer-left")
 
 
@@ -45,11 +47,11 @@ def read_opendocument(source: Source) -> Document:
         ExtractionError: encrypted, damaged, or of another kind (a chart, a formula).
     """
     with open_archive(source) as archive:
-        if _is_encrypted(archive):
+        notes: list[str] = []
+        if _is_encrypted(_read_aside(archive, "META-INF/manifest.xml", notes)):
             raise ExtractionError("encrypted: needs a password")
-        styles = archive.read_xml("styles.xml") if "styles.xml" in archive else None
-        meta = archive.read_xml("meta.xml") if "meta.xml" in archive else None
-        return _read_parts(archive.read_xml("content.xml"), styles, meta)
+        styles, meta = (_read_aside(archive, name, notes) for name in ("styles.xml", "meta.xml"))
+        return _read_parts(archive.read_xml("content.xml"), styles, meta, notes)
 
 
 def is_flat(root: "_Element") -> bool:
@@ -59,10 +61,19 @@ def is_flat(root: "_Element") -> bool:
 
 def read_flat(root: "_Element") -> Document:
     """Return the text of an OpenDocument file in one piece."""
-    return _read_parts(root, find_child(root, "master-styles"), find_child(root, "meta"))
+    return _read_parts(root, find_child(root, "master-styles"), find_child(root, "meta"), [])
 
 
-def _read_parts(root: "_Element", styles: "_Element | None", meta: "_Element | None") -> Document:
+def _read_aside(archive: SafeZip, name: str, notes: list[str]) -> "_Element | None":
+    """Return the root of a part that is not the text itself; a damaged one is left out and told in the notes."""
+    try:
+        return archive.read_xml(name) if name in archive else None
+    except ExtractionError:
+        notes.append(f"damaged, so left out: {name}")
+        return None
+
+
+def _read_parts(root: "_Element", styles: "_Element | None", meta: "_Element | None", notes: list[str]) -> Document:
     """Return the text of a body, between what its styles repeat on pages, under the title in its properties."""
     body = find_child(root, "body")
     content = next((child for child in (body if body is not None else []) if get_name(child) in _KINDS), None)
@@ -71,9 +82,8 @@ def _read_parts(root: "_Element", styles: "_Element | None", meta: "_Element | N
     _drop_deletions(content)
     kind = _KINDS[get_name(content)]
     reader = _Reader(_list_title_styles(root))
-    notes: list[str] = []
     if kind == "ods":
-        notes = reader.read_sheets(content)
+        notes = [*notes, *reader.read_sheets(content)]
     elif kind == "odp":
         reader.read_slides(content)
     else:
@@ -110,12 +120,9 @@ def _drop_deletions(content: "_Element") -> None:
         element.text = None if inside else element.text
 
 
-def _is_encrypted(archive: SafeZip) -> bool:
+def _is_encrypted(manifest: "_Element | None") -> bool:
     """Return whether the manifest lists how to decrypt members."""
-    name = "META-INF/manifest.xml"
-    if name not in archive:
-        return False
-    return any(True for _ in find_all(archive.read_xml(name), "encryption-data"))
+    return manifest is not None and any(True for _ in find_all(manifest, "encryption-data"))
 
 
 def _list_title_styles(root: "_Element") -> set[str]:
@@ -157,6 +164,8 @@ class _Reader:
                 self._read_paragraph(child)
             elif name == "table":
                 self._read_table(child)
+            elif _is_description(child):
+                self.builder.paragraph(_read_description(child))
             elif name not in _SKIPPED:
                 self.read_blocks(child)
 
@@ -181,20 +190,31 @@ class _Reader:
             self.builder.page()
             self.builder.heading(1, get_attribute(table, "name"))
             writer.add_rows(_iterate_rows(table))
-            for shape in (shape for part in table if get_name(part) == "shapes" for shape in part):
-                self._read_shape(shape)
-            for remark in find_all(table, "annotation"):
-                self.builder.paragraph("\n".join(_join_spans(paragraph) for paragraph in find_all(remark, "p")))
+            for part in (part for part in table if get_name(part) == "shapes"):
+                for shape in part:
+                    self._read_shape(shape)
+                part.clear()  # so that what has been read here does not hang on a cell too
+            self._read_attached(table)
         return writer.list_notes()
 
     def _read_shape(self, shape: "_Element") -> None:
-        """Add the paragraphs of a shape as one block, its tables as tables."""
+        """Add the paragraphs of a shape as one block, its tables as tables, then its description."""
         tables = list(find_all(shape, "table"))
+        found = [part for part in find_all(shape, "p", "h", *_DESCRIBING) if _nearest_table(part) not in tables]
+        lines = [_join_spans(paragraph).strip() for paragraph in found if get_name(paragraph) in _BLOCKS]
+        self.builder.paragraph("\n".join(line for line in lines if line))
         for table in tables:
             self._read_table(table)
-        if not tables:
-            lines = [_join_spans(paragraph).strip() for paragraph in find_all(shape, "p", "h")]
-            self.builder.paragraph("\n".join(line for line in lines if line))
+        for description in filter(_is_description, found):
+            self.builder.paragraph(_read_description(description))
+
+    def _read_attached(self, table: "_Element") -> None:
+        """Add the comments and the descriptions of pictures inside a table whose rows have been read."""
+        for found in table.iter("{*}annotation", *(f"{{*}}{name}" for name in _DESCRIBING)):
+            if get_name(found) == "annotation":
+                self.builder.paragraph("\n".join(_join_spans(paragraph) for paragraph in find_all(found, "p")))
+            elif _is_description(found):
+                self.builder.paragraph(_read_description(found))
 
     def _read_paragraph(self, paragraph: "_Element") -> None:
         """Add a paragraph or heading, then the notes and text boxes that hang on it."""
@@ -223,6 +243,7 @@ class _Reader:
             return
         lines = ["\t".join(clean_line(" ".join(_list_cell_texts(cell))) for cell in row).rstrip() for row in rows]
         self.builder.paragraph("\n".join(line for line in lines if line))
+        self._read_attached(table)
 
 
 def _join_spans(paragraph: "_Element") -> str:
@@ -235,7 +256,7 @@ def _join_spans(paragraph: "_Element") -> str:
             pieces.append(" " * min(100, int(count) if count.isdecimal() else 1))
         elif name in ("tab", "line-break"):
             pieces.append("\t" if name == "tab" else "\n")
-        elif name and name not in _ASIDE and name not in _SKIPPED and name not in ("ruby-text", "desc", "title"):
+        elif name and name not in _ASIDE and name not in _SKIPPED and name not in ("ruby-text", *_DESCRIBING):
             pieces.append(_join_spans(child))
         pieces.append(str(child.tail or ""))
     return "".join(pieces)
@@ -252,6 +273,17 @@ def _list_asides(element: "_Element") -> "Iterator[_Element]":
             yield from _list_asides(child)
 
 
+def _is_description(element: "_Element") -> bool:
+    """Return whether an element says what a picture shows; a chart or a field has a title of the same name."""
+    return get_name(element) in _DESCRIBING and "svg" in str(element.tag)
+
+
+def _read_description(element: "_Element") -> str:
+    """Return what a picture's title or description says, "" where a program left a name or a word."""
+    element.set("descr", join_text(element))  # where Office documents have it
+    return read_description(element)
+
+
 def _nearest_table(element: "_Element") -> "_Element | None":
     """Return the table that an element belongs to."""
     return next(element.iterancestors("{*}table"), None)
@@ -260,7 +292,7 @@ def _nearest_table(element: "_Element") -> "_Element | None":
 def _list_cell_texts(cell: "_Element") -> list[str]:
     """Return the texts of a cell's paragraphs, without those of its comment."""
     return [_join_spans(paragraph) for paragraph in find_all(cell, "p", "h")
-            if get_name(paragraph.getparent()) != "annotation"]  # fmt: skip
+            if next(paragraph.iterancestors("{*}annotation"), None) is None]  # fmt: skip
 
 
 def _iterate_rows(table: "_Element") -> Iterator[list[object]]:

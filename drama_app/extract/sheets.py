@@ -9,10 +9,11 @@ import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO, StringIO
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
+from xml.sax.saxutils import quoteattr
 
 from drama_app.errors import ExtractionError
 from drama_app.extract.archive import SafeZip, open_archive
@@ -28,6 +29,9 @@ from drama_app.extract.tables import TableWriter
 from drama_app.extract.titles import choose_title
 from drama_app.records import Document
 
+if TYPE_CHECKING:
+    from lxml.etree import _Element
+
 _STRICT = re.compile(rb"http://purl\.oclc\.org/ooxml/(\w+)/(\w+)")
 
 _FIRST_DAY = 61
@@ -40,29 +44,60 @@ _LITERAL = re.compile(r'"[^"]*"|\\.')
 
 def read_xlsx(source: Source) -> Document:
     """Return the text of a workbook: a sheet is a page under its name, a row a line."""
-    import openpyxl
-
     with open_archive(source) as archive:
         package = Package(archive)
         remarks = _read_remarks(package)
         title = choose_title(package.read_title())
         has_percentages = _has_percentages(package)
         notes = package.list_notes()
-        strict = _loosen(archive) if _is_strict(package) else None
-    builder = TextBuilder()
-    writer = TableWriter(builder)
-    with strict or source.open() as stream, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions that hold no text
-        workbook = openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
-        for sheet in workbook.worksheets:
-            builder.page()
-            builder.heading(1, sheet.title)
-            # Some writers declare one cell as the whole sheet; without a declared size rows end where they end.
-            sheet.reset_dimensions()
-            writer.add_rows(_iterate_xlsx_rows(sheet, has_percentages=has_percentages))
-            builder.paragraph("\n".join(remarks.get(sheet.title, [])))
-        workbook.close()
+        builder = TextBuilder()
+        writer = TableWriter(builder)
+        with _open_workbook(source, archive, package, notes) as workbook:
+            for sheet in workbook.worksheets:
+                builder.page()
+                builder.heading(1, sheet.title)
+                # Some writers declare one cell as the whole sheet; without a declared size rows end where they end.
+                sheet.reset_dimensions()
+                rows = _iterate_xlsx_rows(sheet, has_percentages=has_percentages)
+                writer.add_rows(_iterate_until_damaged(rows, sheet.title, notes))
+                builder.paragraph("\n".join(remarks.get(sheet.title, [])))
     return _build(builder, writer, "xlsx", title, notes)
+
+
+@contextmanager
+def _open_workbook(source: Source, archive: SafeZip, package: Package, notes: list[str]) -> Iterator[Any]:
+    """Open a workbook; one that openpyxl refuses is opened without what is no text, and a note tells it."""
+    with ExitStack() as stack, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions that hold no text
+        stream = stack.enter_context(_loosen(archive) if _is_strict(package) else source.open())
+        try:
+            workbook = _load(stream)
+        except MemoryError:
+            raise
+        except Exception:  # openpyxl raises anything over a color, a date of saving or a sheet of a chart
+            workbook = _load(stack.enter_context(_strip(archive, package)))
+            notes.append("damaged, so read without its styles, properties and chart sheets")
+        yield workbook
+        workbook.close()
+
+
+def _load(stream: BinaryIO) -> Any:
+    """Return a workbook whose sheets are read from the stream as they are asked for."""
+    import openpyxl
+
+    return openpyxl.load_workbook(stream, read_only=True, data_only=True, keep_links=False)
+
+
+def _iterate_until_damaged(
+    rows: Iterator[Sequence[object]], title: str, notes: list[str]
+) -> Iterator[Sequence[object]]:
+    """Yield the rows of a sheet up to one that cannot be read, which ends that sheet and not the workbook."""
+    try:
+        yield from rows
+    except (OSError, MemoryError):
+        raise
+    except Exception:  # a number that is none, a day that no month has, a string that is not there
+        notes.append(f"damaged, so read only in part: sheet {title}")
 
 
 def _is_strict(package: Package) -> bool:
@@ -71,17 +106,53 @@ def _is_strict(package: Package) -> bool:
     return root is not None and str(root.tag).startswith("{http://purl.oclc.org/")
 
 
-def _loosen(archive: SafeZip) -> BytesIO:
-    """Return a strict workbook under the names of the usual edition, which differ in nothing else that holds text."""
+def _loosen(archive: SafeZip, replaced: dict[str, bytes | None] | None = None) -> BytesIO:
+    """Return a strict workbook under the names of the usual edition, which differ in nothing else that holds text.
+
+    Args:
+        archive: The workbook.
+        replaced: Member -> what stands in its place, None to leave it out.
+    """
+    replaced = replaced or {}
     loose = BytesIO()
     with zipfile.ZipFile(loose, "w", zipfile.ZIP_DEFLATED) as container:
         for name in archive.names():
-            if name.endswith((".xml", ".rels")):
+            if name not in replaced and name.endswith((".xml", ".rels")):
                 container.writestr(
                     name, _STRICT.sub(rb"http://schemas.openxmlformats.org/\1/2006/\2", archive.read(name))
                 )
+        for name, data in replaced.items():
+            if data is not None:
+                container.writestr(name, data)
     loose.seek(0)
     return loose
+
+
+def _strip(archive: SafeZip, package: Package) -> BytesIO:
+    """Return a workbook without properties and chart sheets, and with no styles but the formats of numbers.
+
+    Relationships and content types stay: openpyxl passes over the parts that they name and the package lacks.
+    """
+    charts = {name.lower() for name in package.find_related(package.find_main("xl/workbook.xml"), "chartsheet")}
+    replaced: dict[str, bytes | None] = {
+        name: None for name in archive.names() if name.startswith("docProps/") or name.lower() in charts
+    }
+    return _loosen(archive, {**replaced, "xl/styles.xml": _build_styles(package)})
+
+
+def _build_styles(package: Package) -> bytes:
+    """Return a stylesheet of nothing but the formats of numbers, which tell days from numbers."""
+    codes = formats = ""
+    for styles in package.read_related(package.find_main("xl/workbook.xml"), "styles"):
+        for code in _list_children(styles, "numFmts"):
+            text = quoteattr(get_attribute(code, "formatCode"))
+            codes += f'<numFmt numFmtId="{_read_number(code)}" formatCode={text}/>'
+        for one in _list_children(styles, "cellXfs"):
+            formats += f'<xf numFmtId="{_read_number(one)}"/>'
+    return (
+        f'<styleSheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><numFmts>{codes}</numFmts>'
+        f"<cellXfs>{formats or '<xf/>'}</cellXfs></styleSheet>"
+    ).encode()
 
 
 def read_xls(source: Source) -> Document:
@@ -117,7 +188,8 @@ def _build(builder: TextBuilder, writer: TableWriter, kind: str, title: str, not
     """Return the document, refusing a workbook of nothing but sheet names."""
     document = builder.build(kind, title, notes=[*notes, *writer.list_notes()])
     if document.text == "\n\n".join(heading.title for heading in document.headings):
-        raise ExtractionError("no text inside: its sheets are empty")
+        damage = "; ".join(note for note in document.notes if note.startswith("damaged"))
+        raise ExtractionError(damage or "no text inside: its sheets are empty")
     return document
 
 
@@ -170,10 +242,22 @@ def _has_percentages(package: Package) -> bool:
     for styles in package.read_related(package.find_main("xl/workbook.xml"), "styles"):
         codes = {get_attribute(code, "numFmtId") for code in find_all(styles, "numFmt")
                  if _is_percentage(get_attribute(code, "formatCode"))}  # fmt: skip
-        formats = find_child(styles, "cellXfs")
-        if any(get_attribute(one, "numFmtId") in codes | _PERCENTAGES for one in ([] if formats is None else formats)):
+        formats = {get_attribute(one, "numFmtId") for one in _list_children(styles, "cellXfs")}
+        if formats & (codes | _PERCENTAGES):
             return True
     return False
+
+
+def _read_number(code: "_Element") -> int:
+    """Return the number under which a format is known, 0 if it has none."""
+    number = get_attribute(code, "numFmtId")
+    return int(number) if number.isdecimal() else 0
+
+
+def _list_children(root: "_Element", name: str) -> "list[_Element]":
+    """Return what a list of formats holds, nothing if it is missing."""
+    found = find_child(root, name)
+    return [] if found is None else list(found)
 
 
 def _read_percentage(cell: Any) -> object:

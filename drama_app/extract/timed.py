@@ -11,7 +11,8 @@ from drama_app.extract.encoding import read_text
 from drama_app.extract.source import Source
 from drama_app.records import Document
 
-_TIMES = re.compile(r"\s*((?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3})\s*-->\s*((?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3})")
+_TIME = r"(?:(\d+):)?(\d{1,2}):(\d{2})(?:\s?[.,:]\s?(\d{1,3}))?"
+_TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}")
 _SPEAKER = re.compile(r"<v(?:\.[^ \t>]+)?[ \t]+([^>]+)>")
 _TAG = re.compile(r"</?[a-zA-Z0-9.:][^>]*>|\{\\[^}]*\}")
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।]['\"”’»)]*$")
@@ -46,7 +47,7 @@ def _read_cues(source: Source, kind: str) -> Document:
     paragraph = ""
     next_heading = 0.0
     before: _Cue | None = None
-    cues = list(_parse(decoded.text))
+    cues = list(_parse(decoded.text, blank_ends=kind == "vtt"))
     is_long = bool(cues) and cues[-1].end - cues[0].start > _HEADING_SECONDS
     for cue in cues:
         if before and (_is_break(before, cue) or (len(paragraph) > _PARAGRAPH_CHARACTERS and _ends(paragraph))):
@@ -72,18 +73,23 @@ def _ends(text: str) -> bool:
     return _SENTENCE_END.search(text) is not None
 
 
-def _parse(text: str) -> Iterator[_Cue]:
-    """Yield cues, one a speaker; a first line that repeats the last cue's (rolling captions) is left out."""
+def _parse(text: str, *, blank_ends: bool) -> Iterator[_Cue]:
+    """Yield cues, one a speaker; a first line that repeats the last cue's (rolling captions) is left out.
+
+    In WebVTT a blank line ends a cue, and notes may follow; in SubRip only a number and times follow, and editors leave
+    blank lines within what is said.
+    """
     times: tuple[float, float] | None = None
     lines: list[str] = []
     last_line = ""
-    for line in [*text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), ""]:
-        match = _TIMES.match(line)
-        if line.strip() and not match:
+    for line in [*re.sub(r"\r*\n", "\n", text).replace("\r", "\n").split("\n"), None]:
+        match = _TIMES.match(line or "")
+        if line is not None and not match and (line.strip() or not blank_ends):
             lines.append(line)
             continue
         if times:
-            # Without a blank line between two cues the number of the next one ends this one.
+            lines = [each for each in lines if each.strip()]
+            # Without a border between two cues the number of the next one ends this one.
             if match and lines and lines[-1].strip().isdecimal():
                 lines.pop()
             said = _list_said(lines)
@@ -91,7 +97,7 @@ def _parse(text: str) -> Iterator[_Cue]:
             for speaker, fresh in groupby(said[1:] if said and said[0][1] == last_line else said, lambda line: line[0]):
                 yield _Cue(times[0], times[1], speaker, " ".join(line for _, line in fresh))
             last_line = said[-1][1] if said else last_line
-        times = (_parse_time(match.group(1)), _parse_time(match.group(2))) if match else None
+        times = (_parse_time(*match.groups()[:4]), _parse_time(*match.groups()[4:])) if match else None
         lines = []
 
 
@@ -108,12 +114,9 @@ def _list_said(lines: list[str]) -> list[tuple[str, str]]:
     return said
 
 
-def _parse_time(text: str) -> float:
-    """Return seconds of "1:02:03,456" or "02:03.456"."""
-    seconds = 0.0
-    for part in text.replace(",", ".").split(":"):
-        seconds = seconds * 60 + float(part)
-    return seconds
+def _parse_time(hours: str | None, minutes: str, seconds: str, fraction: str | None) -> float:
+    """Return seconds of "1:02:03,456" or "02:03"."""
+    return int(hours or 0) * 3600 + int(minutes) * 60 + float(f"{seconds}.{fraction or 0}")
 
 
 def _format_time(seconds: float) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, TextIO
 from drama_app.conditions import Chip, add_chips, make_chip, make_filters, split_query
 from drama_app.config import Settings, expand_home
 from drama_app.errors import DramaError, NoIndexError, UsageError
+from drama_app.file_filters import follow_folders
 from drama_app.listing import count_of, describe_bytes, describe_report, describe_seconds, describe_status, shorten_path
 from drama_app.output import clean_for_terminal
 from drama_app.rank import count_likely
@@ -141,7 +142,7 @@ class Dialogue:
     def _ask(self, ask: "Callable[[Library, Filters], Results]", query: str, chips: tuple[Chip, ...] = ()) -> None:
         """Asks, and again when mode or filters change; `query` is what was asked in words, "" if in none."""
         library = self._need_library()
-        filters = make_filters(add_chips(self._chips, chips), library.roots())
+        filters = follow_folders(make_filters(add_chips(self._chips, chips), library.roots()))
         results = ask(library, filters)
         self._again, self._query = lambda: self._ask(ask, query, chips), query
         self._results, self._told = results, 0

@@ -13,7 +13,8 @@ from textual.message import Message
 
 from drama_app.conditions import Chip, find_folders, make_filters
 from drama_app.errors import DramaError
-from drama_app.records import Filters, Mode, Passage, Results
+from drama_app.file_filters import follow_folders
+from drama_app.records import Mode, Passage, Results
 
 if TYPE_CHECKING:
     from drama_app.library import Library
@@ -75,15 +76,7 @@ class DocumentLoaded(Message):
 
 def search(library: "Library", request: Request) -> Results:
     """Asks the library."""
-    filters = make_filters(request.chips, library.roots() if request.chips else ())
-    if filters.folders:
-        filters = Filters(
-            folders=tuple(dict.fromkeys(folder.resolve() for folder in filters.folders)),
-            types=filters.types,
-            languages=filters.languages,
-            since=filters.since,
-            until=filters.until,
-        )
+    filters = follow_folders(make_filters(request.chips, library.roots() if request.chips else ()))
     if request.similar is not None:
         path, page = request.similar
         return library.similar(path, page=page, limit=request.limit, filters=filters)

@@ -136,3 +136,11 @@ def test_a_text_too_large_is_refused_with_both_figures(tmp_path: Path, monkeypat
     path.write_bytes(b"x" * (3 * 1024 * 1024))
     with pytest.raises(ExtractionError, match="too large: 3 MB, the limit is 1 MB"):
         read_text(Source(path=path, name=path.name))
+
+
+@pytest.mark.parametrize(
+    "text", ["5 µm ± 0.3 µm at 20 °C", "Größe 5 µm und ±3 %", "Temp 20 °C, ±5 % of it", "5 € or £4 of it"]
+)
+def test_signs_of_measures_and_money_are_no_letters_of_other_languages(text: str) -> None:
+    """What stands before a digit or means a millionth decides for no Polish, Baltic or Romanian code page."""
+    assert decode(text.encode("cp1252")).text == text

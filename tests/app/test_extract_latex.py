@@ -1,5 +1,6 @@
 """LaTeX: notes, boxes, statements and slides."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,26 @@ def test_comment_environments_are_left_out() -> None:
 def test_hostile_latex_costs_no_more_than_long_latex(part: str) -> None:
     """No command takes time that grows with the square of the file."""
     assert "words" in read("words \\parbox{a}" + part * 20_000 + "x").text
+
+
+def test_a_row_that_ends_with_a_space_opens_no_formula() -> None:
+    r"""`\\\\[2pt]` ends a row of a table; what follows it is stripped as ever, and a long table takes no long time."""
+    text = read(r"Heron & \textbf{grey} \\[2pt] Egret & \emph{white} \\ Text with \textbf{bold}. \[ a = b \]").text
+    assert "textbf" not in text and "emph" not in text and text.endswith("Text with bold. a = b")
+    began = time.perf_counter()
+    read("Heron & grey \\\\[2pt]\n" * 5000)
+    assert time.perf_counter() - began < 60  # the square of it took minutes
+
+
+@pytest.mark.parametrize(
+    ("tex", "expected"),
+    [
+        ("\\begin{verbatim}\nif x % 2: even\n\\end{verbatim} % gone", "if x % 2: even"),
+        (r"\verb|100%| sure % gone", "|100%| sure"),
+        (r"\url{http://x.org/a%20b} after", "http://x.org/a%20b after"),
+        (r"50\% of it \\% gone", "50% of it"),
+    ],
+)
+def test_a_percent_sign_is_a_comment_only_where_it_is_one(tex: str, expected: str) -> None:
+    """Program text, addresses and an escaped sign keep it and what follows."""
+    assert " ".join(read(tex + "\n").text.split()) == expected

@@ -12,17 +12,26 @@ from drama_app.records import Document
 
 SPACES = " ".join(
     f'xmlns:{prefix}="urn:oasis:names:tc:opendocument:xmlns:{name}:1.0"'
-    for prefix, name in [*((name, name) for name in ("office", "text", "table", "style")), ("draw", "drawing")]
+    for prefix, name in [
+        *((name, name) for name in ("office", "text", "table", "style", "chart")),
+        ("draw", "drawing"),
+        ("svg", "svg-compatible"),
+    ]
+)
+PICTURE = (
+    "<draw:frame><draw:image/><svg:title>pic1.png</svg:title><svg:desc>The fish market in {}</svg:desc></draw:frame>"
 )
 
 
-def read(medium: str, body: str, styles: str = "") -> Document:
-    """Extract an OpenDocument file with this body and these styles."""
+def read(medium: str, body: str, margins: str = "", **parts: str) -> Document:
+    """Extract an OpenDocument file with this body, these margins of its pages, and other parts as they are."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as container:
         container.writestr("mimetype", f"application/vnd.oasis.opendocument.{medium}")
         container.writestr("content.xml", f"<office:c {SPACES}><office:body>{body}</office:body></office:c>")
-        container.writestr("styles.xml", f"<office:s {SPACES}>{styles}</office:s>")
+        parts.setdefault("styles", f"<office:s {SPACES}>{margins}</office:s>")
+        for name, text in parts.items():
+            container.writestr(f"{name}.xml", text)
     return extract_source(Source(path=Path("a"), name="a", data=stream.getvalue()))
 
 
@@ -109,3 +118,69 @@ def test_a_deletion_that_ends_before_it_starts_takes_nothing() -> None:
         "<text:p>that stays</text:p></office:text>",
     ).text
     assert text == "Hello world\n\nthat stays"
+
+
+def test_a_comment_in_a_table_stands_below_it() -> None:
+    """A remark on a cell of a table in a text is no part of the cell and is not lost."""
+    points = "<text:list><text:list-item><text:p>in June</text:p></text:list-item></text:list>"
+    remark = f"<office:annotation><text:p>ask Ada</text:p>{points}</office:annotation>"
+    cells = "".join(
+        f"<table:table-cell><text:p>{words}</text:p></table:table-cell>" for words in (f"May{remark}", "12 kilos")
+    )
+    table = f"<table:table><table:table-row>{cells}</table:table-row></table:table>"
+    text = read("text", f"<office:text>{table}<text:p>after</text:p></office:text>").text
+    assert text == "May\t12 kilos\n\nask Ada\nin June\n\nafter"
+
+
+def test_a_group_keeps_the_words_beside_its_table() -> None:
+    """A text box that is grouped with a table is read, and what stands in the table is read once."""
+    cells = "".join(f"<table:table-cell><text:p>{words}</text:p></table:table-cell>" for words in ("May", "12"))
+    table = f"<draw:frame><table:table><table:table-row>{cells}</table:table-row></table:table></draw:frame>"
+    box = "<draw:frame><draw:text-box><text:p>counted at the pier</text:p></draw:text-box></draw:frame>"
+    page = f"<draw:page><draw:g>{table}{box}</draw:g></draw:page>"
+    document = read("presentation", f"<office:presentation>{page}</office:presentation>")
+    assert document.text == "counted at the pier\n\nMay\t12"
+
+
+def test_damaged_styles_and_properties_cost_themselves_alone() -> None:
+    """A part beside the text that is damaged or empty is left out and told; the document is read."""
+    parts = {"styles": "", "meta": "<office:meta", "META-INF/manifest": "<manifest>"}
+    document = read("text", "<office:text><text:p>kept</text:p></office:text>", **parts)
+    assert document.text == "kept"
+    assert document.notes == tuple(
+        f"damaged, so left out: {name}.xml" for name in ("META-INF/manifest", "styles", "meta")
+    )
+    cell = "<table:table-row><table:table-cell><text:p>row</text:p></table:table-cell></table:table-row>"
+    sheet = f'<office:spreadsheet><table:table table:name="May">{cell}</table:table></office:spreadsheet>'
+    document = read("spreadsheet", sheet, meta="<")
+    assert document.text == "May\n\nrow" and document.notes == ("damaged, so left out: meta.xml",)
+
+
+def test_descriptions_of_pictures_are_read() -> None:
+    """What a picture shows is text in a paragraph and in a table; the name of its file describes nothing."""
+    cells = "".join(
+        f"<table:table-cell><text:p>{words}</text:p></table:table-cell>" for words in ("a", "b" + PICTURE.format(1903))
+    )
+    table = f"<table:table><table:table-row>{cells}</table:table-row></table:table>"
+    body = f"<text:p>before{PICTURE.format(1902)} and after</text:p>{table}"
+    assert read("text", f"<office:text>{body}</office:text>").text.split("\n\n") == [
+        "before and after",
+        "The fish market in 1902",
+        "a\tb",
+        "The fish market in 1903",
+    ]
+
+
+def test_descriptions_on_slides_and_sheets_are_read_once() -> None:
+    """A picture on a slide, on a sheet or in a cell of one is described once; the title of a chart stays text."""
+    chart = "<draw:object><chart:title><text:p>Catch by month</text:p></chart:title></draw:object>"
+    page = f"<draw:page>{PICTURE.format(1902)}<draw:frame>{chart}</draw:frame></draw:page>"
+    document = read("presentation", f"<office:presentation>{page}</office:presentation>")
+    assert document.text == "The fish market in 1902\n\nCatch by month"
+    cell = f"<table:table-cell><text:p>row</text:p>{PICTURE.format(1903)}</table:table-cell>"
+    document = read(
+        "spreadsheet",
+        f'<office:spreadsheet><table:table table:name="May"><table:shapes>{PICTURE.format(1902)}</table:shapes>'
+        f"<table:table-row>{cell}</table:table-row></table:table></office:spreadsheet>",
+    )
+    assert document.text == "May\n\nrow\n\nThe fish market in 1902\n\nThe fish market in 1903"

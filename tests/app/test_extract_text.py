@@ -433,6 +433,20 @@ def test_cues_without_blank_lines_between_them_are_kept() -> None:
     assert read("a.srt", f"{times.format(1)}No\n{times.format(2)}numbers\n").text == "No numbers"
 
 
+@pytest.mark.parametrize(
+    "cues",
+    [
+        "1\n{0} --> {0}\nHello\n \nworld\n\n2\n{0} --> {0}\nagain\n",
+        "1\n{0} --> {0}\n\nHello world\n\n2\n{0} --> {0}\nagain\n",
+        "1\r\r\n{0} --> {0}\r\r\nHello\r\r\nworld\r\r\n\r\r\n2\r\r\n{0} --> {0}\r\r\nagain\r\r\n",
+    ],
+)
+@pytest.mark.parametrize("time", ["00:00:01,500", "00:00:01", "00:00:01:500", "0:00:01, 500"])
+def test_subtitles_of_careless_editors_are_read(cues: str, time: str) -> None:
+    """Blank lines within a cue, line ends made twice and times written otherwise lose nothing."""
+    assert read("a.srt", cues.format(time)).text == "Hello world again"
+
+
 def test_two_people_in_one_cue_both_speak() -> None:
     """Each voice of a cue keeps its name, and what both say is not taken for a rolling caption."""
     cue = "00:01.000 --> 00:02.000\n<v Anna>Hi <b>you</b>\nand you\n<v Bob>And me\n"
@@ -463,6 +477,22 @@ def test_calendar_events() -> None:
     assert outline(document) == [(1, "Dentist, again")]
     assert "Start: 2025-06-12 14:00\nAttendee: Li: Wei <li@example.org>" in document.text
     assert document.text.endswith("Bring\nthe card")
+
+
+def test_an_alarm_is_not_the_event() -> None:
+    """What an alarm within an event says of itself takes neither the event's name nor a line of its text."""
+    document = read(
+        "a.ics",
+        "BEGIN:VCALENDAR\nBEGIN:VEVENT\nBEGIN:VALARM\nSUMMARY:Alarm\nDESCRIPTION:A reminder\nEND:VALARM\n"
+        "SUMMARY:Dentist\nLOCATION:12345678\nDESCRIPTION:Bring the card\nEND:VEVENT\nEND:VCALENDAR\n",
+    )
+    assert document.text == "Dentist\n\nLocation: 12345678\n\nBring the card"
+
+
+def test_eight_digits_are_a_date_only_where_a_date_belongs() -> None:
+    """A telephone number of Oslo or Singapore stays as it is written; a birthday is told as a date."""
+    document = read("a.vcf", "BEGIN:VCARD\nFN:Li\nTEL:22334455\nBDAY:19900102\nNOTE:20240102\nEND:VCARD\n")
+    assert document.text == "Li\n\nPhone: 22334455\nBirthday: 1990-01-02\n\n20240102"
 
 
 def test_address_cards() -> None:

@@ -103,6 +103,21 @@ def test_common_words_weigh_less_than_rare_ones(tmp_path) -> None:
     assert CommonTerms.load(tmp_path / "common.json").weight("the") == read.weight("unseen")
 
 
+@pytest.mark.parametrize(
+    ("query", "phrases"),
+    [
+        ('difference between 5" and 7" pipe', ()),
+        ('מבקר המדינה דו"ח על צה"ל', ()),
+        ('the 5" pipe of "grey steel"', ("grey steel",)),
+        ('关于"人工智能"的文章', ("人工智能",)),
+        ("sagt „gute Nacht“ zu", ("gute nacht",)),
+    ],
+)
+def test_marks_after_a_letter_or_digit_quote_nothing(query: str, phrases: tuple[str, ...]) -> None:
+    """Inches and Hebrew abbreviations demand no phrase; where words stand without spaces quotes are quotes."""
+    assert parse_query(query).phrases == phrases
+
+
 def test_a_quoted_word_may_stand_among_scripts_without_spaces() -> None:
     """A Latin word or number is whole between Chinese, Thai or Korean letters, and is none inside its own script."""
     chinese, korean = "我们在2024年使用Python编程", "삼성samsung이"

@@ -12,6 +12,7 @@ from drama_app.conditions import (
     add_chips,
     complete,
     leave_out_conditions,
+    make_chip,
     make_filters,
     read_line,
     split_query,
@@ -129,6 +130,19 @@ def test_dates_span_whole_periods_and_newer_ones_replace_older() -> None:
     assert len(chips) == 2
     with pytest.raises(UsageError, match="nothing can match"):
         add_chips(chips, [Chip("since", "2025")])
+
+
+def test_inches_hide_no_condition() -> None:
+    """Between two measures a condition is one; within quotes it is words."""
+    assert split_query('5" disk type:pdf 3" x ') == ('5" disk 3" x ', (Chip("type", "pdf"),), "")
+    assert split_query('"disk type:pdf x" y ')[1] == ()
+
+
+def test_a_moment_before_all_time_is_no_date() -> None:
+    """What the clock cannot count is refused in a sentence, with a time as without."""
+    for value in ("0001-01-01", "0001-01-01T00:00"):
+        with pytest.raises(UsageError, match="is not a date"):
+            make_chip("since", value)
 
 
 def test_a_relative_folder_is_looked_for_below_the_roots() -> None:

@@ -113,12 +113,15 @@ def test_mode_and_filters_search_again(filled: Settings, files: Path) -> None:
     assert "There is no folder /nowhere/at/all." in answers[9]
 
 
-def test_conditions_in_a_question_hold_for_it_alone(filled: Settings, files: Path) -> None:
+def test_conditions_in_a_question_hold_for_it_alone(filled: Settings, files: Path, tmp_path: Path) -> None:
     """As in the shell and the full interface `in:` and the like are no words; a wrong one is told and searched for."""
     answers = talk(
         filled, f"bread in:{files}/recipes type:md", "mode keywords", "bread", "type:md ", "bread since:never x"
     )
 
+    (tmp_path / "link").symlink_to(files)
+    _, through = talk(filled, f"bread in:{tmp_path}/link/recipes/../recipes")[:2]
+    assert "recipes" in through and "Nothing" not in through
     assert "with folder" in answers[1] and "type md" in answers[1] and "travel" not in answers[1]
     assert "by keywords with folder" in answers[2]
     assert " with " not in answers[3].splitlines()[0]
