@@ -4,9 +4,10 @@ Owns where a passage begins and ends and what is told of it. It opens no file an
 tokens estimated from the kind of characters, so that another retriever embeds the same passages again.
 """
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import takewhile
 from typing import NamedTuple
 
 import regex
@@ -296,17 +297,25 @@ def describe_spans(document: Document, spans: Iterable[tuple[int, int]]) -> Iter
         if document.lines:
             line += text.count("\n", counted, start) if start >= counted else -text.count("\n", start, counted)
             counted = start
-        above = bisect_right(starts, start)
+        page = bisect_right(document.pages, start)
+        first = document.pages[page - 1] if page and document.kind in _PAGED else 0  # a slide without a title has none
+        above = max(0, bisect_right(starts, start) - 1)
+        paths = [mark.path for mark in marks[above : bisect_left(starts, end)] if mark.start >= first]
         yield Passage(
             ordinal=ordinal,
             start=start,
             end=end,
             text=text[start:end],
-            page=max(1, bisect_right(document.pages, start)) if document.pages else None,
+            page=max(1, page) if document.pages else None,
             line=line if document.lines else None,
-            heading=_format_path(marks[above - 1].path, document.title) if above else "",
+            heading=_format_path(_find_common(paths), document.title) if starts and starts[above] <= start else "",
             language="",
         )
+
+
+def _find_common(paths: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """Return what all paths begin with: the headings that hold for the whole of a passage that small sections share."""
+    return tuple(level[0] for level in takewhile(lambda level: len(set(level)) == 1, zip(*paths, strict=False)))
 
 
 def _format_path(path: tuple[str, ...], title: str) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import regex
 
-from drama_app.keywords import fold, parse_query, whole_words
+from drama_app.keywords import fold_phrase, parse_query, whole_words
 from drama_app.records import Mode, Results, Score
 from drama_app.store import Candidate, Key
 
@@ -282,8 +282,8 @@ def find_exact(query: str, texts: Mapping[Key, str]) -> frozenset[Key]:
     """
     if len(query.split()) > _MOST_WORDS and not parse_query(query).phrases:
         return frozenset()
-    whole = _BARE.sub("", " ".join(fold(query).split()))
-    codes = tuple(fold(found) for found in _CODE.findall(query))
+    whole = _BARE.sub("", fold_phrase(query))
+    codes = tuple(fold_phrase(found) for found in _CODE.findall(query))
     for needles in ((whole,) if whole else (), codes):
         if 0 < len(found := _find_all(needles, texts)) <= _MOST_PINS:
             return found
@@ -295,7 +295,7 @@ def _find_all(needles: Sequence[str], texts: Mapping[Key, str]) -> frozenset[Key
     if not needles:
         return frozenset()
     patterns = [whole_words(needle) for needle in needles]
-    folded = ((key, " ".join(fold(text).split())) for key, text in texts.items())
+    folded = ((key, fold_phrase(text)) for key, text in texts.items())
     return frozenset(key for key, text in folded if all(each.search(text) for each in patterns))
 
 
@@ -336,7 +336,7 @@ def find_missing_phrase(results: Results) -> str:
         told = (
             f"{hit.path.name} {hit.title} {each.heading} {each.text}" for hit in results.hits for each in hit.passages
         )
-        if not any(pattern.search(" ".join(fold(text).split())) for text in told):
+        if not any(pattern.search(fold_phrase(text)) for text in told):
             return phrase
     return ""
 

@@ -58,6 +58,8 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
 
     conditions = _settle(arguments, output)
     with Library.open(settings) as library:
+        named = [str(place) for each in conditions for place in _find_places(each, library)]
+        arguments.folders = [*arguments.folders, *named]
         results = _find(library, arguments)
         found = bool(results.hits) and not (results.nothing_good_enough or find_missing_phrase(results))
         if not results.hits:
@@ -108,12 +110,23 @@ def _take_conditions(arguments: argparse.Namespace, output: Output) -> tuple["Ch
         raise UsageError(f"the query has conditions only ({' '.join(map(str, chips))}): say what to search for too")
     chosen = make_filters(chips, ())
     arguments.query = query.strip()
-    arguments.folders = [*arguments.folders, *map(str, chosen.folders)]
     arguments.types = [*arguments.types, *chosen.types]
     arguments.lang = [*arguments.lang, *chosen.languages]
     arguments.since = chosen.since if chosen.since is not None else arguments.since
     arguments.until = chosen.until if chosen.until is not None else arguments.until
     return chips
+
+
+def _find_places(chip: "Chip", library: "Library") -> list[Path]:
+    """The folders that `in:` names: as the shell would, else below the indexed ones, as the terminal UI does."""
+    from drama_app.conditions import find_folders
+    from drama_app.scan import is_there
+
+    if chip.key != "in":
+        return []
+    here = _follow(Path(chip.value))
+    below = [] if is_there(here) else [each for each in find_folders(chip.value, library.roots()) if is_there(each)]
+    return below or [here]
 
 
 def _find(library: "Library", arguments: argparse.Namespace) -> Results:

@@ -27,6 +27,8 @@ from drama_app.records import Document
 
 MAX_MESSAGES = 10_000
 MAX_MESSAGE_BYTES = 100_000_000
+MAX_LETTER_BYTES = 40_000_000
+"""Of a letter in a mailbox: parsing base64 takes up to nine times as much, and none may cost the others."""
 MAX_NOTES = 20
 
 HEADERS = ("From", "To", "Cc", "Date")
@@ -37,10 +39,16 @@ _STUB_FACTOR = 3
 _PIECE = 8
 """Characters: hardly two texts share a piece this long by chance."""
 _PIECES = 100
+_WHOLE = 0.95
+"""Share of pieces: that of a text which stands in another but for how it is laid out."""
+_HALF = 0.5
+_ADDRESS = re.compile(r"https?://\S+")
 _HEADER_BYTES = 200
 """Of the line behind a mailbox's separator: enough to tell a header."""
 _EMLX_LENGTH = re.compile(rb"\s*(\d{1,10})[ \t]*\r?\n")
-_FLOWED = re.compile(r"(?<=[^\n ]) \n(?=[^\n> ])")
+_FLOWED = re.compile(r"(?<=[^\n ])(?<!^--)( *) \n(?=[^\n> ])(?!-- *$)", re.MULTILINE)
+"""The end of a line that goes on in the next; the "-- " above a signature is no such line."""
+_NOT_BASE64 = re.compile(rb"^(?![A-Za-z0-9+/]*=*[ \t]*\r*$)", re.MULTILINE)
 
 
 @dataclass
@@ -76,7 +84,7 @@ def read_mbox(source: Source) -> Document:
     """Return the messages of a mailbox, each under its subject; the file is read as a stream."""
     builder = TextBuilder()
     notes: list[str] = []
-    broken = 0
+    broken = cut = 0
     with source.open() as stream:
         for number, raw in enumerate(_split_mailbox(stream)):
             if builder.full:
@@ -84,6 +92,7 @@ def read_mbox(source: Source) -> Document:
             if number == MAX_MESSAGES:
                 notes.append(f"only the first {MAX_MESSAGES:,} messages are searchable")
                 break
+            cut += len(raw) == MAX_LETTER_BYTES
             try:
                 notes += add_letter(builder, source, _parse(raw))
             except MemoryError:
@@ -92,6 +101,8 @@ def read_mbox(source: Source) -> Document:
                 broken += 1
     if broken:
         notes.append(f"{broken:,} of its messages cannot be read whole")
+    if cut:
+        notes.append(f"of {cut:,} of its messages only the first {MAX_LETTER_BYTES // 1_000_000} MB are searchable")
     return builder.build("mbox", notes=shorten(notes))
 
 
@@ -134,8 +145,9 @@ def _add_part(letter: Letter, part: "Message[str, str]") -> None:
     elif kind == "message/rfc822":
         inner = part.get_payload()
         if isinstance(inner, list) and inner and isinstance(inner[0], Message):
-            name = decode_header(inner[0].get("Subject")) or "message"
-            letter.attachments.append((f"{name.replace('/', '-')}.eml", inner[0].as_bytes()))
+            forwarded = _unwrap_letter(inner[0], _get_encoding(part))
+            name = decode_header(forwarded.get("Subject")) or "message"
+            letter.attachments.append((f"{name.replace('/', '-')}.eml", forwarded.as_bytes()))
     elif kind.startswith("multipart/") and not part.is_multipart():
         _add_undivided(letter, part)
     elif part.is_multipart():
@@ -144,6 +156,36 @@ def _add_part(letter: Letter, part: "Message[str, str]") -> None:
                 _add_part(letter, inner_part)
     else:
         _add_leaf(letter, part, kind)
+
+
+def _get_encoding(part: "Message[str, str]") -> str:
+    """Return what a part says of how its bytes are encoded, "" if nothing."""
+    return str(part.get("Content-Transfer-Encoding", "")).strip().lower()
+
+
+def _unwrap_letter(letter: "Message[str, str]", encoding: str) -> "Message[str, str]":
+    """Return a letter inside another; one that is encoded, which the rules forbid, was parsed as it stands."""
+    kind = str(letter.get("Content-Type", "")).upper()
+    # Careless programmes name an encoding and send the letter as it is.
+    if not (
+        (encoding == "base64" and not letter.keys())
+        or (encoding == "quoted-printable" and ("=3D" in kind or "=" not in kind))
+    ):
+        return letter
+    raw = letter.as_bytes()
+    if any(isinstance(defect, email.errors.MissingHeaderBodySeparatorDefect) for defect in letter.defects):
+        # Written anew it has a blank line where the parser lost the headers, at a line broken by the encoding.
+        raw = raw.replace(b"\n\n", b"\n", 1)
+    wrapped: Message[str, str] = Message()
+    wrapped["Content-Transfer-Encoding"] = encoding
+    wrapped.set_payload(raw.decode("ascii", "surrogateescape"))
+    return email.message_from_bytes(_decode_payload(wrapped).lstrip(), policy=email.policy.compat32)
+
+
+def _decode_payload(part: "Message[str, str]") -> bytes:
+    """Return the content of a part that holds no other."""
+    payload = part.get_payload(decode=True)
+    return payload if isinstance(payload, bytes) else b""
 
 
 def _is_dressing(part: "Message[str, str]") -> bool:
@@ -165,25 +207,35 @@ def _add_alternatives(letter: Letter, part: "Message[str, str]") -> None:
 
 
 def choose_version(versions: list[list[tuple[str, str]]]) -> list[tuple[str, str]]:
-    """Return the plain one of several versions of a text; with or instead of it one that says what it does not."""
+    """Return the plain one of several versions of a text; with or instead of it one that says what it does not.
+
+    Of two that share more than half of their text, yet not nearly all, the one that says more is the whole letter.
+    """
     best: list[tuple[str, str]] = []
     shown = ""
     for version in sorted(versions, key=lambda version: all(kind == "html" for kind, _ in version)):
         text = "".join(_show(kind, text) for kind, text in version)
-        if _holds(shown, text):
+        held = _share(text, shown)
+        if held >= _WHOLE or (held >= _HALF and _count_letters(version) <= _count_letters(best)):
             continue
-        if _holds(text, shown) or len(text) > _STUB_FACTOR * len(shown):
+        if held >= _HALF or _share(shown, text) >= _HALF or len(text) > _STUB_FACTOR * len(shown):
             best, shown = version, text
         else:
             best, shown = best + version, shown + text
     return best
 
 
-def _holds(text: str, other: str) -> bool:
-    """True if half of another text, or more, stands in this one, judged by pieces of it."""
-    step = max(_PIECE, len(other) // _PIECES)
-    pieces = [other[start : start + _PIECE] for start in range(0, len(other), step)]
-    return 2 * sum(piece in text for piece in pieces) >= len(pieces)
+def _share(text: str, other: str) -> float:
+    """Return how much of a text stands in another one, from 0 to 1, judged by pieces of it."""
+    step = max(_PIECE, len(text) // _PIECES)
+    pieces = [text[start : start + _PIECE] for start in range(0, len(text), step)]
+    return sum(piece in other for piece in pieces) / len(pieces) if pieces else 1.0
+
+
+def _count_letters(version: list[tuple[str, str]]) -> int:
+    """Return how much a version says: signs and addresses of links, which plain text writes out, say nothing."""
+    texts = (_show(kind, _ADDRESS.sub(" ", text) if kind == "plain" else text) for kind, text in version)
+    return sum(map(str.isalnum, "".join(texts)))
 
 
 def _show(kind: str, text: str) -> str:
@@ -201,8 +253,7 @@ def _show(kind: str, text: str) -> str:
 
 def _add_undivided(letter: Letter, part: "Message[str, str]") -> None:
     """Add the content of a multipart whose parts cannot be told apart, since it names no boundary or a wrong one."""
-    payload = part.get_payload(decode=True)
-    data = payload if isinstance(payload, bytes) else b""
+    data = _decode_payload(part)
     text = decode_part(data, part.get_content_charset() or "")
     letter.body.append(("html" if starts_html(strip_encoding(data)) else "plain", text))
 
@@ -211,13 +262,17 @@ def _add_leaf(letter: Letter, part: "Message[str, str]", kind: str) -> None:
     """Add a part that holds no other."""
     name = decode_header(part.get_filename())
     attached = part.get_content_disposition() == "attachment" or bool(name)
-    payload = part.get_payload(decode=True)
-    data = payload if isinstance(payload, bytes) else b""
-    if kind in ("text/plain", "text/html") and not attached:
+    is_body = kind in ("text/plain", "text/html") and not attached
+    appended = _cut_base64(part) if is_body and _get_encoding(part) == "base64" else b""
+    data = _decode_payload(part)
+    if is_body:
         text = decode_part(data, part.get_content_charset() or "")
-        if kind == "text/plain" and part.get_param("format") == "flowed":
-            text = _FLOWED.sub(" ", text.replace("\r\n", "\n"))
+        if kind == "text/plain" and str(part.get_param("format")).lower() == "flowed":
+            deletes_space = str(part.get_param("delsp")).lower() == "yes"
+            text = _FLOWED.sub(r"\1" if deletes_space else " ", text.replace("\r\n", "\n"))
         letter.body.append((kind.removeprefix("text/"), text))
+        if appended.strip():
+            letter.body.append(("plain", decode_part(appended, "")))
     elif kind.startswith("image/") and part.get("Content-ID") is not None:
         return
     elif kind in _TNEF or name.lower() == "winmail.dat":
@@ -225,6 +280,18 @@ def _add_leaf(letter: Letter, part: "Message[str, str]", kind: str) -> None:
     elif data and not kind.startswith(("message/delivery", "application/pgp-sig", "application/pkcs7-sig")):
         suffix = "" if "." in name else mimetypes.guess_extension(kind) or ""
         letter.attachments.append((f"{name or 'part'}{suffix}", data))
+
+
+def _cut_base64(part: "Message[str, str]") -> bytes:
+    """Return what a server wrote behind the base64 of a text, and take it away there, where it spoils the text."""
+    del part["Content-Transfer-Encoding"]
+    raw = _decode_payload(part)  # without an encoding these are the bytes as they stand
+    part["Content-Transfer-Encoding"] = "base64"
+    foreign = _NOT_BASE64.search(raw)
+    if not foreign or not raw[: foreign.start()].strip():
+        return b""
+    part.set_payload(raw[: foreign.start()].decode("ascii"))
+    return raw[foreign.start() :]
 
 
 def _read_html(text: str) -> str:
@@ -270,21 +337,21 @@ def decode_header(value: object) -> str:
 
 def _split_mailbox(stream: BinaryIO) -> Iterator[bytes]:
     """Yield the messages of a mailbox; one that is too large is cut."""
-    lines: list[bytes] = []
-    size = 0
+    letter = bytearray()
     after_blank = True
     for line, following in pairwise(chain(stream, (b"",))):
         # Programmes that do not quote "From " in a body leave sentences that begin like a separator.
         if after_blank and starts_mbox(line + following[:_HEADER_BYTES]):
-            if lines:
-                yield b"".join(lines)
-            lines, size = [], 0
-        elif size < MAX_MESSAGE_BYTES:
-            lines.append(line[1:] if re.match(rb">+From ", line) else line)
-            size += len(line)
+            if letter:
+                raw = bytes(letter)
+                letter.clear()  # before it is parsed, which takes memory enough
+                yield raw
+        elif len(letter) < MAX_LETTER_BYTES:
+            letter += line[1:] if re.match(rb">+From ", line) else line
+            del letter[MAX_LETTER_BYTES:]
         after_blank = not line.strip()
-    if lines:
-        yield b"".join(lines)
+    if letter:
+        yield bytes(letter)
 
 
 def shorten(notes: list[str]) -> list[str]:

@@ -96,6 +96,29 @@ def test_cuts_at_headings() -> None:
     assert [p.heading for p in passages if p.text.startswith("#")] == ["", "Setup", "Use"]
 
 
+def test_sections_that_share_a_passage_are_told_by_what_holds_for_all() -> None:
+    """Short letters in one mailbox are not all the first one's; short sections of a chapter are the chapter's."""
+    titles = ("Trip", "Monday", "Tuesday", "Invoice")
+    text = "".join(f"{title}\nOne short line about it.\n\n" for title in titles)
+    headings = tuple(Heading(text.index(title), 1 + title.endswith("day"), title) for title in titles)
+
+    def tell(until: str) -> list[str]:
+        document = Document(text[: text.index(until)], "mbox", headings=headings[: titles.index(until)])
+        return [passage.heading for passage in cut(document)]
+
+    assert (tell("Monday"), tell("Invoice")) == (["Trip"], ["Trip"])
+    assert [passage.heading for passage in cut(Document(text, "mbox", headings=headings))] == [""]
+
+
+def test_a_slide_without_a_title_has_not_the_one_before() -> None:
+    """What is told of a slide stands on it."""
+    text = "Bees\n\nHow they dance.\n\nNothing but notes."
+    pages = (0, text.index("Nothing"))
+    passages = cut(Document(text, "pptx", pages=pages, headings=(Heading(0, 1, "Bees"),)))
+
+    assert [(passage.page, passage.heading) for passage in passages] == [(1, "Bees"), (2, "")]
+
+
 def test_no_heading_is_left_alone() -> None:
     """A passage never ends with a heading whose section goes on in the next."""
     lines, headings, offset = [], [], 0

@@ -416,6 +416,15 @@ def test_conditions_in_the_query_are_those_of_the_options(
     assert (found["query"], [Path(hit["path"]).name for hit in found["hits"]]) == ("bees", ["bees.md"])
     assert cli.main(["search", '"type:pdf or not"', "--paths"]) == 0
     assert capsys.readouterr().out.count("\n") == 2
+    (tmp_path / "docs" / "sub").mkdir()
+    (tmp_path / "docs" / "bees.md").rename(tmp_path / "docs" / "sub" / "bees.md")
+    cli.main(["index"])
+    capsys.readouterr()
+    for place in ("sub", "docs/sub"):  # as in the terminal UI: below an indexed folder, wherever the shell stands
+        assert cli.main(["search", f"bees in:{place}", "--paths"]) == 0
+        assert capsys.readouterr().out == f"{tmp_path / 'docs' / 'sub' / 'bees.md'}\n"
+    assert cli.main(["search", "bees in:nowhere", "--paths"]) == 1
+    assert "is in no indexed folder" in capsys.readouterr().err
     assert cli.main(["search", "bees until:1999", "--paths"]) == 1
     assert "until:1999 was taken for a condition" in capsys.readouterr().err
     assert cli.main(["search", "bees lang:English", "--paths"]) == 0

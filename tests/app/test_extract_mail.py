@@ -1,3 +1,5 @@
+import base64
+import quopri
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -116,6 +118,58 @@ def test_every_part_of_the_body_is_read_once(tmp_path: Path, raw: bytes, body: s
     assert [heading.title for heading in document.headings] == ["x"]
 
 
+ORDER = "thank you for your order. We pack it today and send it with the first post of tomorrow morning."
+TABLE = "<table><tr><td>Order</td><td>KX-77120</td></tr><tr><td>One rotary hammer</td><td>99 euros</td></tr></table>"
+
+
+@pytest.mark.parametrize(
+    ("plain", "html", "body"),
+    [
+        (ORDER, f"<p>{ORDER}</p>{TABLE}", "KX-77120"),
+        (f"{ORDER}\nhttps://shop.example.org/track?{'id=4711&' * 20}", f"<p>{ORDER}</p>{TABLE}", "KX-77120"),
+        (f"{ORDER}\nOrder KX-77120: one rotary hammer, 99 euros.", f"<p>{ORDER}</p><p>See our shop.</p>", "KX-77120"),
+        (f"> {ORDER[:60]}\n> {ORDER[60:]}", f"<p>{ORDER}</p>", f"> {ORDER[:60].strip()}"),
+        (ORDER, f"<p>View in browser</p><p>{ORDER}</p>", "View in browser"),
+    ],
+)
+def test_of_two_versions_that_differ_the_fuller_one_is_read(tmp_path: Path, plain: str, html: str, body: str) -> None:
+    """What only one version of a letter says is found, and what both say is there once."""
+    (tmp_path / "a.eml").write_bytes(make_multipart("alternative", f"{PLAIN}{plain}", f"{HTML}{html}"))
+    text = extract(tmp_path / "a.eml").text
+    assert body in text and text.count("thank you") == 1
+
+
+@pytest.mark.parametrize("text", ["Die Bienen fliegen.", "Die Bienen fliegen!!", "Die Bienen fliegen im Mai. " * 20])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_what_a_server_appends_to_base64_spoils_no_letter(tmp_path: Path, text: str, end: str) -> None:
+    """Body and appended lines are both read, whether or not the base64 ends in padding."""
+    head = "Subject: x\nContent-Type: text/{}; charset=utf-8\nContent-Transfer-Encoding: BASE64\n\n"
+    footer = "\n_____________\nFreunde der Imkerei\nAbmelden: liste@example.org für alle\n"
+    for kind in ("plain", "html"):
+        raw = head.format(kind) + base64.encodebytes(text.encode()).decode() + footer
+        (tmp_path / "a.eml").write_bytes(raw.replace("\n", end).encode())
+        found = extract(tmp_path / "a.eml").text
+        assert found == f"x\n\n{text.strip()}\n\n{footer.strip()}"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sent", "body"),
+    [
+        ("", "The bees \nfly  \nhome. \n> yes", "The bees fly home.\n> yes"),
+        ("; delsp=yes", "Die Bie \nnen  \nfliegen.", "Die Bienen fliegen."),
+        ("; delsp=no", "The bees \nfly.", "The bees fly."),
+        ("", "Bye \n-- \nAnna \nB.", "Bye\n--\nAnna B."),
+        ("; delsp=YES", "-- \nAnna", "--\nAnna"),
+    ],
+)
+def test_flowing_lines_are_joined(tmp_path: Path, parameters: str, sent: str, body: str) -> None:
+    """Lines that go on become one, with or without a space as the sender says; a signature stands by itself."""
+    raw = f"Subject: x\nContent-Type: text/plain; format=Flowed{parameters}\n\n{sent}\n"
+    (tmp_path / "a.eml").write_bytes(raw.encode())
+    text = extract(tmp_path / "a.eml").text.removeprefix("x\n\n")
+    assert "\n".join(line.rstrip() for line in text.split("\n")) == body
+
+
 def test_wrong_charsets_are_repaired(tmp_path: Path) -> None:
     """UTF-8 sent as ASCII or Latin-1, and a subject of raw bytes, come out as they were written."""
     text = "Die Bienen fliegen über die grünen Wiesen nach Süden."
@@ -168,6 +222,42 @@ def test_mails_in_mails_are_followed_three_deep(tmp_path: Path) -> None:
     document = extract(tmp_path / "a.eml")
     assert "words 5" in document.text and "words 2" in document.text and "words 1" not in document.text
     assert any("nested more than 3 deep" in note for note in document.notes)
+
+
+@pytest.mark.parametrize("encoding", ["base64", "Quoted-Printable"])
+@pytest.mark.parametrize("is_encoded", [True, False])
+def test_a_forwarded_letter_that_is_encoded_is_read(tmp_path: Path, encoding: str, is_encoded: bool) -> None:
+    """Its subject, headers and body are found whether it is encoded, or only said to be."""
+    raw = (
+        f"Received: from mail.example.org by mx.example.org with id {'4711' * 20}\nSubject: hives in May\n"
+        "From: Ada <ada@example.org>\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=abc\n\n"
+        "--abc\nContent-Type: text/plain; charset=utf-8\n\nDie Bienen fliegen über die Wiesen.\n--abc--\n"
+    ).encode()
+    if is_encoded:
+        raw = base64.encodebytes(raw) if encoding == "base64" else raw
+        raw = quopri.encodestring(raw) if encoding == "Quoted-Printable" else raw
+    part = f"Content-Type: message/rfc822\nContent-Transfer-Encoding: {encoding}\n\n{raw.decode()}"
+    (tmp_path / "a.eml").write_bytes(make_multipart("mixed", f"{PLAIN}See below.", part))
+    document = extract(tmp_path / "a.eml")
+    assert document.text.split("\n\n")[2:] == [
+        "See below.",
+        "Attachment: hives in May.eml",
+        "hives in May",
+        "From: Ada <ada@example.org>",
+        "Die Bienen fliegen über die Wiesen.",
+    ]
+
+
+def test_a_letter_too_large_does_not_cost_the_mailbox(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its headers and beginning are read, a note says that the rest is not, and the other letters are whole."""
+    monkeypatch.setattr(mail, "MAX_LETTER_BYTES", 2_000_000)
+    head = "From a@b.c Mon Jun  1 09:00:00 2026\nSubject: {}\n\n{}\n\n"
+    bodies = {"first": "wax", "large": "honey" + "\n\nbees" * 500_000 + "\n\nbrood", "last": "queen"}
+    (tmp_path / "a.mbox").write_text("".join(head.format(name, body) for name, body in bodies.items()))
+    document = extract(tmp_path / "a.mbox")
+    assert [heading.title for heading in document.headings] == ["first", "large", "last"]
+    assert all(word in document.text for word in ("wax", "honey", "queen")) and "brood" not in document.text
+    assert document.notes == ("of 1 of its messages only the first 2 MB are searchable",)
 
 
 def test_a_mailbox_is_read_message_by_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

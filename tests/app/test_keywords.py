@@ -4,6 +4,7 @@ import pytest
 
 from drama_app.common_terms import CommonTerms
 from drama_app.keywords import fold, index_terms, parse_query
+from drama_app.rank import find_exact
 
 
 def found(query: str, text: str) -> bool:
@@ -101,6 +102,15 @@ def test_common_words_weigh_less_than_rare_ones(tmp_path) -> None:
 
     (tmp_path / "common.json").write_text("{}")
     assert CommonTerms.load(tmp_path / "common.json").weight("the") == read.weight("unseen")
+
+
+@pytest.mark.parametrize("typed", ["Alzheimer's disease", "Alzheimer’s disease"])
+@pytest.mark.parametrize("written", ["ALZHEIMER’S disease", "Alzheimer's  disease"])
+def test_apostrophes_of_every_shape_are_one(typed: str, written: str) -> None:
+    """Keyboards have the straight one, documents the curly one; hyphens and dashes likewise."""
+    assert parse_query(f'"{typed}"').phrases_stand_in(f"It is {written}.")
+    assert parse_query('"Paris-Berlin e-mail"').phrases_stand_in("the Paris–Berlin e‑mail")
+    assert find_exact("Moore's law", {(1, 0): "outpaced Moore’s Law"}) == {(1, 0)}
 
 
 @pytest.mark.parametrize(

@@ -553,7 +553,34 @@ async def test_the_editor_gets_the_terminal_and_the_line(app: DramaApp, monkeypa
         await pilot.press("ctrl+e", "tab", "e")
         assert commands == [["editor"], ["editor"]]
         assert wanted == [(screen.hit.path, screen.passage.line)] * 2
-        assert "edited" in said[0][0] and "code 1" in said[1][0]
+        assert "as it was" in said[0][0] and "code 1" in said[1][0]
+        stamps = iter([(1, 1, 1), (2, 1, 1)])
+        monkeypatch.setattr("drama_app.tui.screens.hit_actions._read_stamp", lambda _: next(stamps))
+        monkeypatch.setattr(subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0))
+        await pilot.press("e")
+        assert "was edited" in said[2][0]
+
+
+async def test_what_was_typed_since_is_not_lost(app: DramaApp) -> None:
+    """Conditions that contradict each other are told though they came faster than the screen; no word goes."""
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await begin(app, pilot, "harbour")
+        typed = "since:2027 until:2020 zebra"
+        with screen.bar.input.prevent(Input.Changed):
+            screen.bar.input.value = typed
+        screen.bar.input.post_message(Input.Changed(screen.bar.input, "since:2027 "))
+        screen.bar.input.post_message(Input.Changed(screen.bar.input, typed))
+        await until(pilot, lambda: "lies after" in screen.hint)
+        assert screen.bar.input.value == typed
+
+
+async def test_the_query_is_drawn_without_what_turns_a_line_round(app: DramaApp) -> None:
+    """Pasted marks of direction are asked with, and drawn as a mark of their own."""
+    async with app.run_test(size=(120, 36)) as pilot:
+        screen = await begin(app, pilot, "harbour")
+        screen.bar.input.value = "harbour\u202egnp"
+        await pilot.pause()
+        assert "\u202e" not in str(screen.bar.input._value)
 
 
 async def test_next_and_previous_passage(app: DramaApp, monkeypatch: pytest.MonkeyPatch) -> None:

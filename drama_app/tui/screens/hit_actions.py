@@ -142,14 +142,16 @@ class HitActions(Enduring, Screen[None]):
     def _run_editor(self, path: Path, line: int | None) -> str:
         from drama_app.tui import opening
 
-        command = opening.editor_command(path, line)
+        command, before = opening.editor_command(path, line), _read_stamp(path)
         try:
             with self.app.suspend():
                 code = subprocess.run(command, stderr=sys.__stderr__, check=False).returncode
         except SuspendNotSupported:
             return "This terminal cannot be left to an editor"
         self.refresh(layout=True)
-        return f"{path.name} was edited" if code == 0 else f"The editor ended with code {code}"
+        if code:
+            return f"The editor ended with code {code}"
+        return f"{path.name} {'is as it was' if _read_stamp(path) == before else 'was edited'}"
 
     # --- copying ---------------------------------------------------------------------------------------------
 
@@ -279,3 +281,12 @@ class HitActions(Enduring, Screen[None]):
                 self.drama.say(said)
 
         self.app.push_screen(ExportScreen(results, hits), end)
+
+
+def _read_stamp(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is written; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino

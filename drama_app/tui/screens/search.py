@@ -124,13 +124,14 @@ class SearchScreen(AskingScreen):
     # --- typing ----------------------------------------------------------------------------------------------
 
     @on(Input.Changed, "#query")
-    def _on_typed(self, event: Input.Changed) -> None:
-        rest, chips, self.hint = split_query(event.value)
+    def _on_typed(self, _: Input.Changed) -> None:
+        value = self.bar.input.value  # the event's own may be older: what was typed since would be lost
+        rest, chips, self.hint = split_query(value)
         if chips and self._add(chips):
             self.bar.input.value = rest  # comes back here without them
             self.bar.input.cursor_position = len(rest)
             return
-        self.similar = None if event.value.strip() else self.similar
+        self.similar = None if value.strip() else self.similar
         if self._is_answered and not self.wanted.is_empty:
             self.describe()  # a space more
             return

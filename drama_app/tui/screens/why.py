@@ -53,7 +53,7 @@ def _explain_passage(hit: Hit, passage: PassageHit, number: int) -> list[Content
         lines.append(
             Content(f"  Words found: {', '.join(clean_for_terminal(' '.join(word.split())) for word in found)}")
         )
-    elif any(score.source == "meaning" for score in passage.scores) and number == 1:
+    elif number == 1 and {score.source for score in passage.scores if score.share > 0} == {"meaning"}:
         lines.append(Content("  None of the words stands in it: it was found by its meaning."))
     marks = {"mark": Style.parse("bold"), "sentence": Style.parse("underline")}
     return [*lines, Content("  ") + mark_snippet(passage, SNIPPET, **marks)]

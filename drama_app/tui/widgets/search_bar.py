@@ -10,9 +10,10 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.geometry import Region
 from textual.message import Message
-from textual.widgets import Input, Static
+from textual.widgets import Static
 
 from drama_app.records import Mode
+from drama_app.tui.widgets.clean_input import CleanInput
 
 PLACEHOLDER = 'A question, a name, words, or a "quoted phrase"'
 MODES: dict[Mode, str] = {"fused": "both", "meaning": "meaning", "keywords": "keywords"}
@@ -20,7 +21,7 @@ MODES: dict[Mode, str] = {"fused": "both", "meaning": "meaning", "keywords": "ke
 BADGE_WIDTH = 70  # columns: below, only the mode in force is named; of 40 columns 11 were left for the query
 
 
-class QueryInput(Input):
+class QueryInput(CleanInput):
     """An input that leaves to the screen what it can spare."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
