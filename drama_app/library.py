@@ -17,7 +17,7 @@ from drama_app.config import Settings, make_private
 from drama_app.errors import Interrupted, NoIndexError, RetrieverError
 from drama_app.manifest import Manifest
 from drama_app.records import Estimate, Filters, Mode, Passage, Progress, Results, Status, SyncReport
-from drama_app.writer_lock import WriterLock
+from drama_app.writer_lock import LOCK, WriterLock
 
 if TYPE_CHECKING:
     from drama_app.embed import OnnxEncoder
@@ -397,4 +397,4 @@ class Library:
         return Searcher(self._manifest, lambda: self._store, lambda: self._encoder)
 
     def _lock(self, stop: threading.Event | None) -> WriterLock:
-        return WriterLock(make_private(self._settings.state_folder) / "writer.lock", stop)
+        return WriterLock(make_private(self._settings.state_folder) / LOCK, stop)

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from drama_app.errors import Interrupted
 
+LOCK = "writer.lock"
+"""In the state folder."""
+
 
 class WriterLock:
     """Lets one process write at a time; the others wait, and can be stopped while they do."""
@@ -32,3 +35,16 @@ class WriterLock:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+
+def is_taken(folder: Path) -> bool:
+    """Whether another process writes just now: who is going to wait can say so."""
+    from filelock import FileLock, Timeout
+
+    if not (folder / LOCK).exists():
+        return False
+    try:
+        with FileLock(folder / LOCK, timeout=0, thread_local=False, mode=0o600):
+            return False
+    except Timeout:
+        return True

@@ -42,6 +42,7 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
     from drama_app.library import Library
     from drama_app.progress import GO_ON, showing_progress, stopping
     from drama_app.scan import check_root
+    from drama_app.writer_lock import is_taken
 
     if not arguments.paths and (arguments.hidden is not None or arguments.ignore):
         raise UsageError("--hidden and --ignore belong to a PATH: name it")
@@ -53,6 +54,8 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
                 output.note(f"{root} was paused: it is followed again")
         if not library.roots():
             raise UsageError("no folder is indexed yet: run `drama-app index FOLDER`")
+        if is_taken(settings.state_folder):
+            output.note("waiting: another drama-app is writing to the index")
         wanted = roots or None
         if arguments.again:
             library.forget_reading(roots, stop=stop)

@@ -52,8 +52,10 @@ def _alone(state_folder: Path) -> Iterator[None]:
     """No other drama-app indexes or watches meanwhile: it would write again what is removed."""
     from filelock import FileLock, Timeout
 
+    from drama_app.writer_lock import LOCK
+
     with ExitStack() as held:
-        for name in ("writer.lock", "watch.lock") if state_folder.is_dir() else ():
+        for name in (LOCK, "watch.lock") if state_folder.is_dir() else ():
             try:
                 held.enter_context(FileLock(state_folder / name, timeout=1, mode=0o600))
             except Timeout:

@@ -501,3 +501,17 @@ def test_doctor_tells_all_it_found_although_a_check_fails_itself(
     assert "ok    folders" in out and "fail  index" in out and "drama-app purge" in out
     assert cli.main(["search", "bees"]) == 2
     assert "should not have" not in err + capsys.readouterr().err
+
+
+def test_index_says_that_it_waits_for_another(tmp_path: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who starts a second indexing is not left before a silent terminal; alone nothing is said."""
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "bees.txt").write_text("Bees dance.", encoding="utf-8")
+    assert cli.main(["index", str(tmp_path / "docs"), "--retriever", str(tiny)]) == 0
+    assert "waiting" not in capsys.readouterr().err
+
+    lock = FileLock(load_settings().state_folder / "writer.lock", thread_local=False)
+    lock.acquire()
+    threading.Timer(1.0, lock.release).start()
+    assert cli.main(["index"]) == 0
+    assert "waiting: another drama-app is writing" in capsys.readouterr().err
