@@ -5,8 +5,9 @@ would take seconds, a screen of it takes a millisecond.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, NamedTuple
 
 from drama_app.output import clean_for_terminal
@@ -14,6 +15,7 @@ from drama_app.records import Passage, PassageHit
 
 SEPARATOR = " › "
 TAB = "    "
+NO_TURNS: Mapping[int, Sequence[int]] = MappingProxyType({})
 MOST_KEPT = 400
 """Passages whose lines are kept: some screens up and down."""
 
@@ -42,14 +44,17 @@ class DocumentLines:
     """The lines of some passages, in order."""
 
     def __init__(
-        self, passages: Sequence[Passage | PassageHit], width: int, *, printed: bool = False, page: str = "page"
-    ) -> None:
+        self, passages: Sequence[Passage | PassageHit], width: int, *, printed: bool = False, page: str = "page",
+        turns: Mapping[int, Sequence[int]] = NO_TURNS,
+    ) -> None:  # fmt: skip
         self.passages = passages
         self.width = width
         self.page = page
         """What a page of it is called."""
         self.printed = printed
         """Its lines were cut for a page: they are joined and cut for this width."""
+        self.turns = turns
+        """Where later pages begin within a passage, as offsets into its text, by its index; of those that are known."""
         self._kept: dict[int, list[Line]] = {}
 
     def lines(self, index: int) -> list[Line]:
@@ -107,7 +112,7 @@ class DocumentLines:
         start = bisect_left(places, before.end - passage.start) if before and before.end > passage.start else 0
         while start < len(text) and text[start] == "\n":
             start += 1
-        rules = list(self._rules(passage, before))
+        rules = list(self._rules(passage, before, len(self.turns.get(index - 1, ()))))
         is_apart = before is not None and (bool(rules) or passage.start - before.end > 1)
         if is_apart:
             yield Line("blank")
@@ -119,12 +124,19 @@ class DocumentLines:
             start = own + 1
         elif heading:
             yield heading
-        yield from self._wrap(text[start:].rstrip(), places[start:], "text")
+        end = len(text.rstrip())
+        for number, turn in enumerate(self.turns.get(index, ()), 1):
+            if passage.page is not None and start < (border := min(bisect_left(places, turn), end)):
+                yield from self._wrap(text[start:border].rstrip(), places[start:border], "text")
+                yield from (Line("blank"), Line("page", f"{self.page} {passage.page + number:,}"))
+                start = border
+        yield from self._wrap(text[start:end], places[start:end], "text")
 
-    def _rules(self, passage: Passage | PassageHit, before: Passage | PassageHit | None) -> Iterator[Line]:
+    def _rules(self, passage: Passage | PassageHit, before: Passage | PassageHit | None, turned: int) -> Iterator[Line]:
         if before is not None and passage.ordinal > before.ordinal + 1:
             yield Line("break")
-        if passage.page is not None and (before is None or before.page != passage.page):
+        ended = None if before is None or before.page is None else before.page + turned
+        if passage.page is not None and ended != passage.page:
             yield Line("page", f"{self.page} {passage.page:,}")
         if passage.heading and (before is None or before.heading != passage.heading):
             yield Line("heading", _new_titles(passage.heading, before.heading if before else ""))

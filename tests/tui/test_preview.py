@@ -155,6 +155,17 @@ def test_pages_and_new_headings_are_rules() -> None:
     assert DocumentLines(passages, 60, page="sheet").lines(0)[0].text == "sheet 1"
 
 
+def test_a_page_that_begins_within_a_passage_is_a_rule_there() -> None:
+    """What is told with its page stands below the rule of that page, which does not come again after it."""
+    first, second = make_passages(["The end of a page.\nThe next one begins.", "And goes on."], page=True)
+    lines = DocumentLines([first, replace(second, page=2)], 60, turns={0: (first.text.index("The next"),)})
+    told = [(line.kind, line.text) for index in range(2) for line in lines.lines(index) if line.kind != "blank"]
+    assert told == [
+        ("page", "page 1"), ("text", "The end of a page."), ("page", "page 2"), ("text", "The next one begins."),
+        ("text", "And goes on."),
+    ]  # fmt: skip
+
+
 def test_the_head_says_sheet_and_where_a_passage_begins() -> None:
     """A workbook has sheets, not pages; a passage begins at another line than the one that its hit was told with."""
     workbook = Hit(Path("/x/costs.xlsx"), (), "Costs", "xlsx", 1.7e9, 1.0, ())

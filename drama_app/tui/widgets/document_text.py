@@ -86,7 +86,9 @@ class DocumentText(Widget, can_focus=True):
         page: str = "page",
     ) -> None:
         """Takes another document; `hits` are its matching passages by their index in `passages`."""
-        self.document = DocumentLines(passages, self._text_width, printed=printed, page=page)
+        # A hit that stands in for its passage has the page of its sentence, not that of its start.
+        turns = {index: hit.page_starts for index, hit in hits.items() if passages[index] is not hit}
+        self.document = DocumentLines(passages, self._text_width, printed=printed, page=page, turns=turns)
         self._query, self._hits = query, hits
         self._marks, self._sentences = {}, {}
         self.set_reactive(DocumentText.top, Position(0, 0))
@@ -217,7 +219,9 @@ class DocumentText(Widget, can_focus=True):
             return
         before, top = self.document, self.top
         line = before.line(top)
-        self.document = DocumentLines(before.passages, self._text_width, printed=before.printed, page=before.page)
+        self.document = DocumentLines(
+            before.passages, self._text_width, printed=before.printed, page=before.page, turns=before.turns
+        )
         if self._is_waiting:
             self.go_to(self.current)
         else:
