@@ -14,7 +14,7 @@ from pathlib import Path
 from drama_app.errors import DiskError, IndexDamagedError, NoIndexError
 
 SCHEMA_VERSION = 1
-READERS = 2
+READERS = 3
 """Raised when readers find text that they left out before: `status` then advises to read an older index again."""
 
 _SCHEMA = """
