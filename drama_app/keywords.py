@@ -93,7 +93,8 @@ def fold_phrase(text: str) -> str:
 
     Keyboards have the straight ones, documents the curly ones and dashes of every length.
     """
-    return " ".join(fold(text).translate(_ALIKE).split())
+    folded = fold(text)
+    return " ".join((folded if folded.isascii() else folded.translate(_ALIKE)).split())
 
 
 def index_terms(text: str) -> str:

@@ -36,6 +36,7 @@ CANDIDATES = 60  # of each list: as good as 100 on six development sets (nDCG@10
 MORE = 300
 MANY = 2_000  # of each list where those before lie in fewer documents than asked for
 SAMPLE = 400  # vectors that tell how cosines to passages in general are spread
+RIVALS = 3  # sentences of a passage that hold about as many of the query's words, of which meaning chooses one
 SENTENCES = 40  # encoded at most to mark sentences by meaning: about 0.1 s on two cores
 
 
@@ -170,12 +171,15 @@ class Searcher:
             for hit in results.hits
         ]
         firsts = [(place, hit.passages[0]) for place, hit in enumerate(hits) if hit.passages]
-        spans: list[tuple[int, tuple[int, int], str]] = []
+        tied: list[tuple[int, tuple[int, int], str]] = []
+        spans: list[tuple[int, tuple[int, int], str]] = []  # of passages that have no sentence without these
         for place, first in firsts if results.mode != "keywords" else ():
             rivals = best_sentences(results.query, first.text)
-            if len(rivals) != 1:
-                spans += [(place, span, first.text) for span in rivals or split_sentences(first.text)]
-        for place, span in self._choose_sentences(results.query, spans[:SENTENCES]).items():
+            if not rivals:
+                spans += [(place, span, first.text) for span in split_sentences(first.text)]
+            elif len(rivals) > 1:
+                tied += [(place, span, first.text) for span in rivals[:RIVALS]]
+        for place, span in self._choose_sentences(results.query, [*spans, *tied][:SENTENCES]).items():
             first, *others = hits[place].passages
             hits[place] = replace(hits[place], passages=(first.choose(span), *others))
         return replace(results, hits=tuple(hits))

@@ -69,20 +69,21 @@ def read_ics(source: Source) -> Document:
     builder = TextBuilder()
     title = ""
     entry: list[_Property] | None = None
-    inside = ""  # what stands within an entry: an alarm has a summary of its own
+    inside, beside = "", list[_Property]()  # what stands within an entry: an alarm has a summary of its own
     for item in _parse(decoded.text):
-        part = item.value.upper() if item.name in ("BEGIN", "END") else ""
+        part = item.value.strip().upper() if item.name in ("BEGIN", "END") else ""
         if item.name == "BEGIN" and part in _ENTRIES:
             entry, inside = [], ""
         elif part in _ENTRIES and entry is not None:
-            _add_event(builder, entry)
+            _add_event(builder, [*entry, *beside] if inside else entry)  # an alarm that does not end has the rest
             entry = None
         elif entry is None:
             title = item.value if item.name == "X-WR-CALNAME" else title
         elif part:
             inside = inside or part if item.name == "BEGIN" else inside.replace(part, "")
-        elif not inside:
-            entry.append(item)
+            beside = beside if inside else []
+        else:
+            (beside if inside else entry).append(item)
     return builder.build("ics", title, notes=decoded.notes)
 
 

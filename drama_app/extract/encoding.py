@@ -286,8 +286,8 @@ def _penalise_letter(letter: str, before: str, after: str) -> float:
         return 1.5
     if (letter.isupper() and before.islower()) or (letter.islower() and after.isupper()):
         return 1.0
-    if after.isdigit() and not before.isalnum():
-        return 0.7  # ±5 and £4, not ą5 and Ł4
+    if letter in "ąŁ" and after.isdigit() and not before.isalnum():
+        return 0.7  # ±5 and £4; other letters stand before numbers often: Ö1, А4, М5
     alone = not before.isalnum() and not after.isalnum()
     return 0.7 if alone and letter < _FIRST_NOT_LATIN and letter.lower() not in _LONE_LETTERS else 0.0
 

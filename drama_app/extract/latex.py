@@ -17,7 +17,7 @@ _GROUP = r"\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}"
 _OPTION = r"(?:\[[^\]]{0,2000}\])"  # unbounded, brackets that are never closed would cost the square of the file
 _OPTIONS = r"(?:" + _OPTION + r"\s*)*"  # not \s* on both sides, which divide blank lines in n² ways
 _COMMENT = re.compile(
-    r"(\\begin\{(?P<kind>verbatim\*?|lstlisting|minted)\}.{0,100000}?\\end\{(?P=kind)\}"
+    r"(\\begin\{(?P<kind>verbatim\*?|lstlisting|minted)\}(?:(?!\\begin\{(?P=kind)\}).){0,100000}?\\end\{(?P=kind)\}"
     r"|\\verb\*?(?P<mark>[^\w\s*])[^\n]*?(?P=mark)|\\(?:url|href|path)\s*\{[^{}\n]*\}|\\.)|%[^\n]*",
     re.DOTALL,
 )
@@ -28,9 +28,12 @@ _TITLE = re.compile(r"\\title\s*" + _OPTION + r"?\s*" + _GROUP)
 _KEPT_OF_PREAMBLE = re.compile(r"\\(?:title|subtitle|author|date)\s*" + _OPTION + r"?\s*" + _GROUP)
 _SECTION = re.compile(r"\\(" + "|".join(_LEVELS) + r")\*?\s*" + _OPTION + r"?\s*" + _GROUP)
 _MATH = re.compile(
-    r"(\$\$.{1,5000}?\$\$|(?<!\\)\$[^$]+\$|(?<!\\)\\\[.{1,5000}?\\\]|(?<!\\)\\\(.{1,5000}?\\\))", re.DOTALL
+    r"(\$\$.{1,5000}?\$\$|\$\$[^$]+\$\$|(?<!\\)\$[^$]+\$"
+    r"|(?<!\\)(?:\\\\)*\\\[(?:[^\\]|\\[^\[\]])+\\\]|(?<!\\)(?:\\\\)*\\\((?:[^\\]|\\[^()])+\\\))",
+    re.DOTALL,
 )
-"""`\\\\[2pt]` ends a row of a table and opens nothing. Unbounded, what is never closed cost the square of the file."""
+r"""`\\[2pt]` ends a row of a table and opens nothing. None goes on beyond the next one's beginning: what is never
+closed cost the square of the file."""
 _DROPPED = re.compile(
     r"\\(?:label|ref|eqref|pageref|autoref|cref|Cref|cite[a-z]*\*?|nocite|includegraphics|input|include|usepackage"
     r"|bibliographystyle|bibliography|vspace\*?|hspace\*?|setlength|addtolength|newcommand\*?|renewcommand\*?|hypersetup"
@@ -145,6 +148,7 @@ def _place_headings(
 
 def _strip_math(formula: str) -> str:
     """Return a formula without its delimiters."""
+    formula = re.sub(r"^(?:\\\\)+(?=\\[\[(])", "", formula)  # the end of the row before it
     inner = formula[2:-2] if formula.startswith(("$$", "\\[", "\\(")) else formula[1:-1]
     return inner.replace("\\\\", " ")
 

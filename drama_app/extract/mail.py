@@ -41,6 +41,8 @@ _PIECE = 8
 _PIECES = 100
 _WHOLE = 0.95
 """Share of pieces: that of a text which stands in another but for how it is laid out."""
+_MOST = 0.8
+"""Of the plain version, so that nothing it alone says is lost where the other one takes its place."""
 _HALF = 0.5
 _ADDRESS = re.compile(r"https?://\S+")
 _HEADER_BYTES = 200
@@ -48,7 +50,7 @@ _HEADER_BYTES = 200
 _EMLX_LENGTH = re.compile(rb"\s*(\d{1,10})[ \t]*\r?\n")
 _FLOWED = re.compile(r"(?<=[^\n ])(?<!^--)( *) \n(?=[^\n> ])(?!-- *$)", re.MULTILINE)
 """The end of a line that goes on in the next; the "-- " above a signature is no such line."""
-_NOT_BASE64 = re.compile(rb"^(?![A-Za-z0-9+/]*=*[ \t]*\r*$)", re.MULTILINE)
+_NOT_BASE64 = re.compile(rb"^(?![ \t]*[A-Za-z0-9+/]*=*[ \t]*\r*$)", re.MULTILINE)
 
 
 @dataclass
@@ -165,7 +167,7 @@ def _get_encoding(part: "Message[str, str]") -> str:
 
 def _unwrap_letter(letter: "Message[str, str]", encoding: str) -> "Message[str, str]":
     """Return a letter inside another; one that is encoded, which the rules forbid, was parsed as it stands."""
-    kind = str(letter.get("Content-Type", "")).upper()
+    kind = str(letter.get("Content-Type", "")).upper() or letter.as_string().upper()
     # Careless programmes name an encoding and send the letter as it is.
     if not (
         (encoding == "base64" and not letter.keys())
@@ -218,7 +220,8 @@ def choose_version(versions: list[list[tuple[str, str]]]) -> list[tuple[str, str
         held = _share(text, shown)
         if held >= _WHOLE or (held >= _HALF and _count_letters(version) <= _count_letters(best)):
             continue
-        if held >= _HALF or _share(shown, text) >= _HALF or len(text) > _STUB_FACTOR * len(shown):
+        kept = _share(_tell(best), text)
+        if kept >= (_MOST if held >= _HALF else _HALF) or (held < _HALF and len(text) > _STUB_FACTOR * len(shown)):
             best, shown = version, text
         else:
             best, shown = best + version, shown + text
@@ -233,9 +236,13 @@ def _share(text: str, other: str) -> float:
 
 
 def _count_letters(version: list[tuple[str, str]]) -> int:
-    """Return how much a version says: signs and addresses of links, which plain text writes out, say nothing."""
-    texts = (_show(kind, _ADDRESS.sub(" ", text) if kind == "plain" else text) for kind, text in version)
-    return sum(map(str.isalnum, "".join(texts)))
+    """Return how much a version says: signs say nothing."""
+    return sum(map(str.isalnum, _tell(version)))
+
+
+def _tell(version: list[tuple[str, str]]) -> str:
+    """Return what a version says to a person, without addresses of links, which plain text writes out."""
+    return "".join(_show(kind, _ADDRESS.sub(" ", text) if kind == "plain" else text) for kind, text in version)
 
 
 def _show(kind: str, text: str) -> str:

@@ -13,6 +13,7 @@ from drama_app.records import Document
 
 _TIME = r"(?:(\d+):)?(\d{1,2}):(\d{2})(?:\s?[.,:]\s?(\d{1,3}))?"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}")
+_NUMBER = re.compile(r"\W*\d+\W*")
 _SPEAKER = re.compile(r"<v(?:\.[^ \t>]+)?[ \t]+([^>]+)>")
 _TAG = re.compile(r"</?[a-zA-Z0-9.:][^>]*>|\{\\[^}]*\}")
 _SENTENCE_END = re.compile(r"[.!?…。！？؟।]['\"”’»)]*$")
@@ -47,7 +48,9 @@ def _read_cues(source: Source, kind: str) -> Document:
     paragraph = ""
     next_heading = 0.0
     before: _Cue | None = None
-    cues = list(_parse(decoded.text, blank_ends=kind == "vtt"))
+    cues = list(
+        _parse(decoded.text, blank_ends=kind == "vtt" or decoded.text.lstrip("\ufeff\r\n ").startswith("WEBVTT"))
+    )
     is_long = bool(cues) and cues[-1].end - cues[0].start > _HEADING_SECONDS
     for cue in cues:
         if before and (_is_break(before, cue) or (len(paragraph) > _PARAGRAPH_CHARACTERS and _ends(paragraph))):
@@ -80,6 +83,7 @@ def _parse(text: str, *, blank_ends: bool) -> Iterator[_Cue]:
     blank lines within what is said.
     """
     times: tuple[float, float] | None = None
+    is_numbered = False
     lines: list[str] = []
     last_line = ""
     for line in [*re.sub(r"\r*\n", "\n", text).replace("\r", "\n").split("\n"), None]:
@@ -88,17 +92,29 @@ def _parse(text: str, *, blank_ends: bool) -> Iterator[_Cue]:
             lines.append(line)
             continue
         if times:
-            lines = [each for each in lines if each.strip()]
-            # Without a border between two cues the number of the next one ends this one.
-            if match and lines and lines[-1].strip().isdecimal():
-                lines.pop()
-            said = _list_said(lines)
+            said = _list_said(_drop_number(lines, is_last=match is None) if is_numbered else lines)
             # Only across cues: two people may say the same at once.
             for speaker, fresh in groupby(said[1:] if said and said[0][1] == last_line else said, lambda line: line[0]):
                 yield _Cue(times[0], times[1], speaker, " ".join(line for _, line in fresh))
             last_line = said[-1][1] if said else last_line
+        elif match:
+            is_numbered = any(_NUMBER.fullmatch(each) for each in lines[-1:])
         times = (_parse_time(*match.groups()[:4]), _parse_time(*match.groups()[4:])) if match else None
         lines = []
+
+
+def _drop_number(lines: list[str], *, is_last: bool) -> list[str]:
+    """Return what is said in a cue without the number of the next one, which may follow without a border.
+
+    At the end of the file only behind a blank line: what is said may be a number too.
+    """
+    end = len(lines)
+    while end and not lines[end - 1].strip():
+        end -= 1
+    is_number = end > 0 and _NUMBER.fullmatch(lines[end - 1]) is not None
+    if is_number and (not is_last or (end > 1 and not lines[end - 2].strip())):
+        end -= 1
+    return lines[:end]
 
 
 def _list_said(lines: list[str]) -> list[tuple[str, str]]:

@@ -332,7 +332,8 @@ class DramaApp(EnduringApp):
 
     def read_again(self) -> None:
         """Reads every file again, changed or not."""
-        self.change(lambda library: self.between_syncs(library.forget_reading), "read again")
+        if self._indexing is not None:
+            self._indexing.read_again()
 
     def cancel_indexing(self) -> None:
         """Gives up the folders that are not complete: they are paused."""

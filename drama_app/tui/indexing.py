@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from textual.message import Message
 
 from drama_app.errors import DramaError, Interrupted, UsageError
+from drama_app.listing import count_of
 from drama_app.records import Progress, SyncReport
 from drama_app.tui.messages import (
     Failed,
@@ -123,6 +124,16 @@ class Indexing:
             failed = len({each.path for each in report.failed} & set(wanted))
             again = f"; {failed:,} failed again, the reasons are in F4" if failed else ""
             return f"Read again: {len(wanted) - failed:,} of {len(wanted):,}{again}"
+
+        self._begin(work)
+
+    def read_again(self) -> None:
+        """Lets every file be read again, in a thread, and follows on with that."""
+
+        def work(stop: threading.Event) -> str:
+            files = self._library.forget_reading(stop=stop)
+            self.restart()
+            return f"{count_of(files, 'file')} to read again"
 
         self._begin(work)
 

@@ -139,6 +139,20 @@ def test_a_text_too_large_is_refused_with_both_figures(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Öffnungszeiten: Ö1 sendet täglich, Ö3 auch.", "cp1252"),
+        ("Übung Ü1, Ü2 und Ü3", "cp1252"),
+        ("Формат А4, трасса М5, танк Т34, блок Б2.", "cp1251"),
+        ("Šiauliai Š1, Ž2", "cp1257"),
+    ],
+)
+def test_letters_before_numbers_are_letters(text: str, name: str) -> None:
+    """Stations, sheets and motorways are named so in every language."""
+    assert decode(text.encode(name)).text == text
+
+
+@pytest.mark.parametrize(
     "text", ["5 µm ± 0.3 µm at 20 °C", "Größe 5 µm und ±3 %", "Temp 20 °C, ±5 % of it", "5 € or £4 of it"]
 )
 def test_signs_of_measures_and_money_are_no_letters_of_other_languages(text: str) -> None:

@@ -78,3 +78,22 @@ def test_a_row_that_ends_with_a_space_opens_no_formula() -> None:
 def test_a_percent_sign_is_a_comment_only_where_it_is_one(tex: str, expected: str) -> None:
     """Program text, addresses and an escaped sign keep it and what follows."""
     assert " ".join(read(tex + "\n").text.split()) == expected
+
+
+def test_long_formulas_are_formulas() -> None:
+    """However long, they are kept as they are written, and what follows is text; also behind the end of a row."""
+    long = "x+" * 3000
+    for before, after in (("$$", "$$"), (r"\[", r"\]")):
+        text = read(
+            rf"{before}{long}\frac{{a}}{{b}}{after} Some \emph{{weighty}} words $c$ and \textbf{{bold}} ones"
+        ).text
+        assert text == rf"{long}\frac{{a}}{{b}} Some weighty words c and bold ones"
+    assert read(r"Row\\\[ \frac{a}{b} \] on").text == r"Row \frac{a}{b} on"
+
+
+def test_what_is_never_closed_takes_no_long_time() -> None:
+    """Thousands of openings of program text or formulas are looked at once each."""
+    for opening in (r"\begin{verbatim} x", r"\[ y", r"\( z", "$$ w"):
+        began = time.perf_counter()
+        read(f"{opening}\n" * 5000)
+        assert time.perf_counter() - began < 60

@@ -447,6 +447,19 @@ def test_subtitles_of_careless_editors_are_read(cues: str, time: str) -> None:
     assert read("a.srt", cues.format(time)).text == "Hello world again"
 
 
+def test_a_number_that_is_said_is_no_number_of_a_cue() -> None:
+    """Where cues have none nothing is taken away; where they have, also written "#2", the last one said stays."""
+    times = "00:00:0{0},000 --> 00:00:0{0},900\n"
+    said = ("Which year?", "1984", "How many?", "42")
+    bare = "\n".join(f"{times.format(n)}{text}\n" for n, text in enumerate(said))
+    marked = "\n".join(f"#{n}\n{times.format(n)}{text}\n" for n, text in enumerate(said))
+    assert read("a.srt", bare).text == read("a.srt", marked).text == " ".join(said)
+    assert read("a.srt", f"1\n{times.format(1)}Now\n\n2\n").text == "Now"
+    assert (
+        read("a.srt", f"WEBVTT\n\n{times.format(1)}Hello\n\nNOTE hidden\n\n{times.format(2)}you\n").text == "Hello you"
+    )
+
+
 def test_two_people_in_one_cue_both_speak() -> None:
     """Each voice of a cue keeps its name, and what both say is not taken for a rolling caption."""
     cue = "00:01.000 --> 00:02.000\n<v Anna>Hi <b>you</b>\nand you\n<v Bob>And me\n"
@@ -487,6 +500,14 @@ def test_an_alarm_is_not_the_event() -> None:
         "SUMMARY:Dentist\nLOCATION:12345678\nDESCRIPTION:Bring the card\nEND:VEVENT\nEND:VCALENDAR\n",
     )
     assert document.text == "Dentist\n\nLocation: 12345678\n\nBring the card"
+
+
+def test_an_alarm_that_does_not_end_takes_no_event_with_it() -> None:
+    """A careless END, or none, leaves the event its name."""
+    for end in ("END:VALARM \n", ""):
+        event = f"BEGIN:VALARM\n{end}SUMMARY:Dinner\nDESCRIPTION:Bring food\n"
+        document = read("a.ics", f"BEGIN:VCALENDAR\nBEGIN:VEVENT\n{event}END:VEVENT\nEND:VCALENDAR\n")
+        assert document.text == "Dinner\n\nBring food"
 
 
 def test_eight_digits_are_a_date_only_where_a_date_belongs() -> None:

@@ -236,7 +236,6 @@ class LibraryScreen(PanelScreen):
         def answer(agreed: bool | None) -> None:
             if agreed:
                 self.drama.read_again()
-                self.drama.say("Every file is read again")
 
         self.app.push_screen(ConfirmScreen("Read every file again?", said, yes="Read again"), answer)
 
