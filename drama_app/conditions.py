@@ -12,6 +12,7 @@ from pathlib import Path
 from drama_app import dates
 from drama_app.config import expand_home
 from drama_app.errors import UsageError
+from drama_app.keywords import NO_QUOTE
 from drama_app.records import Filters
 
 KEYS = ("in", "type", "lang", "since", "until")
@@ -19,9 +20,7 @@ FORMS = "in:FOLDER, type:pdf, lang:de, since:2024-01-31 or until:2024-12"
 NEEDS_VALUE = f"needs a value. Write {FORMS}"
 MOST_COMPLETIONS = 8
 
-_IN_QUERY = re.compile(
-    rf'(?<!\S)({"|".join(KEYS)}):("[^"]+"|[^\s"]\S*)\s|(?<![^\W\u0e00-\U0010ffff])"[^"]*"', re.IGNORECASE
-)
+_IN_QUERY = re.compile(rf'(?<!\S)({"|".join(KEYS)}):("[^"]+"|[^\s"]\S*)\s|{NO_QUOTE}"[^"]*"', re.IGNORECASE)
 _EMPTY_IN_QUERY = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):(?=\s+\S)", re.IGNORECASE)
 _IN_LINE = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):", re.IGNORECASE)
 _LAST_WORD = re.compile(rf"(?<!\S)({'|'.join(KEYS)}):((?:(?!\s(?:{'|'.join(KEYS)}):).)*)$", re.IGNORECASE)

@@ -50,7 +50,9 @@ _SPECIAL = str.maketrans(
 _SPACED = "[^\\W\u0e00-\U0010ffff]"
 """A letter or digit of a script whose words stand between spaces or punctuation: from Thai on they need not."""
 _ALIKE = str.maketrans(dict.fromkeys("’‘ʼ‛′", "'") | dict.fromkeys("‐‑‒–—―−", "-"))
-_PHRASE = regex.compile(rf"(?<!{_SPACED})[\"“”„«»「『]([^\"“”„«»「」『』]+)[\"“”„«»」』]")
+NO_QUOTE = f"(?<!{_SPACED})"
+"""Before a mark that opens a phrase."""
+_PHRASE = regex.compile(rf"{NO_QUOTE}[\"“”„«»「『]([^\"“”„«»「」『』]+)[\"“”„«»」』]")
 """What follows a letter or digit opens no phrase: the inches of a 5" pipe, the abbreviations of Hebrew."""
 
 

@@ -251,7 +251,7 @@ class Library:
         return tuple(each.passage for each in self._store.document_passages(row.document, vectors=False))
 
     def mark_sentences(self, results: Results) -> Results:
-        """The same results with the best sentence of each passage chosen by meaning where no word matched."""
+        """The same results with each best sentence chosen by meaning where words do not tell it."""
         return self._searcher.mark_sentences(results)
 
     # --- state -----------------------------------------------------------------------------------------------

@@ -98,7 +98,7 @@ def _parse(text: str, *, blank_ends: bool) -> Iterator[_Cue]:
                 yield _Cue(times[0], times[1], speaker, " ".join(line for _, line in fresh))
             last_line = said[-1][1] if said else last_line
         elif match:
-            is_numbered = any(_NUMBER.fullmatch(each) for each in lines[-1:])
+            is_numbered = any(_NUMBER.fullmatch(each) for each in [each for each in lines if each.strip()][-1:])
         times = (_parse_time(*match.groups()[:4]), _parse_time(*match.groups()[4:])) if match else None
         lines = []
 

@@ -455,6 +455,7 @@ def test_a_number_that_is_said_is_no_number_of_a_cue() -> None:
     marked = "\n".join(f"#{n}\n{times.format(n)}{text}\n" for n, text in enumerate(said))
     assert read("a.srt", bare).text == read("a.srt", marked).text == " ".join(said)
     assert read("a.srt", f"1\n{times.format(1)}Now\n\n2\n").text == "Now"
+    assert read("a.srt", f"1\n\n{times.format(1)}Now\n\n2\n\n{times.format(2)}then\n").text == "Now then"
     assert (
         read("a.srt", f"WEBVTT\n\n{times.format(1)}Hello\n\nNOTE hidden\n\n{times.format(2)}you\n").text == "Hello you"
     )

@@ -64,6 +64,13 @@ def test_best_sentence_holds_the_most() -> None:
     assert best_sentence("zebra", text) is None
 
 
+def test_only_what_is_a_phrase_is_marked_as_one() -> None:
+    """A mark behind a letter or digit opens none here either, whatever its shape: what is marked is insisted on."""
+    for query in ('5" grey 7" steel', "pipe“grey steel”"):
+        assert marked(query, "grey steel") == ["grey", "steel"]
+    assert marked("pipe “grey steel”", "grey steel") == ["grey steel"]
+
+
 def test_sentences_that_words_do_not_tell_apart_are_all_named() -> None:
     """One word each and of like length: both, the shorter first; what holds clearly less is left out."""
     text = "She hands out samples of nectar to all of them. Colonies collected as much as others. Others flew at noon."

@@ -1,8 +1,11 @@
 """The dialogue in lines: every command over a real index, in plain sentences, with nothing that moves a cursor."""
 
 import io
+import os
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -332,3 +335,14 @@ def test_no_sentence_is_chosen_by_the_words_of_a_path(filled: Settings, monkeypa
     talk(filled, "bread", "similar 1", "more")
 
     assert asked == ["bread"]
+
+
+def test_a_line_in_another_encoding_ends_nothing(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 are a question that finds nothing; the next line is answered."""
+    environment = {**os.environ, "DRAMA_APP_HOME": str(tmp_path), "PYTHONIOENCODING": "utf-8:strict"}
+    done = subprocess.run(
+        [sys.executable, "-m", "drama_app", "--plain"], input=b"M\xfcller\nhelp\nquit\n", env=environment,
+        capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and not done.stderr
+    assert b"Type a question or some words" in done.stdout

@@ -788,3 +788,13 @@ async def test_words_after_similar_are_a_query_again(app: DramaApp) -> None:
         screen.bar.input.value = "bread "
         await until(pilot, lambda: screen.asked is None and screen.answered.similar is None)
         assert screen.results.query == "bread" and screen._question() == "bread"
+
+
+@pytest.mark.parametrize(("share", "told"), [(0.0, True), (0.37, False)])
+def test_why_tells_of_meaning_alone_only_where_words_added_nothing(share: float, told: bool) -> None:
+    """A passage whose keywords count, though none of them is marked, was not found by its meaning alone."""
+    scores = (Score("meaning", 0.4, 1, -0.2), Score("keywords", 7.25, 12, share))
+    passage = PassageHit(0, None, 1, 0, 4, "", "en", "Rent", 0.1, scores)
+    hit = Hit(Path("/x/a.txt"), (), "A", "text", 0.0, 0.1, (passage,))
+    results = Results("law of q", "fused", (hit,), False, 0.01)
+    assert ("None of the words stands in it" in explain(results, hit, 1).plain) is told

@@ -53,10 +53,16 @@ def _explain_passage(hit: Hit, passage: PassageHit, number: int) -> list[Content
         lines.append(
             Content(f"  Words found: {', '.join(clean_for_terminal(' '.join(word.split())) for word in found)}")
         )
-    elif number == 1 and {score.source for score in passage.scores if score.share > 0} == {"meaning"}:
+    elif number == 1 and _is_by_meaning_alone(passage):
         lines.append(Content("  None of the words stands in it: it was found by its meaning."))
     marks = {"mark": Style.parse("bold"), "sentence": Style.parse("underline")}
     return [*lines, Content("  ") + mark_snippet(passage, SNIPPET, **marks)]
+
+
+def _is_by_meaning_alone(passage: PassageHit) -> bool:
+    """Words that are too common to be marked may count all the same; meaning may count less than nothing."""
+    sources = {score.source for score in passage.scores if score.source == "meaning" or score.share > 0}
+    return sources == {"meaning"}
 
 
 def _explain_score(score: Score) -> str:
