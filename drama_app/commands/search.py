@@ -64,9 +64,9 @@ def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> in
         found = bool(results.hits) and not (results.nothing_good_enough or find_missing_phrase(results))
         if not results.hits:
             _hint(library, arguments, conditions, output)
+        if arguments.query is not None and not arguments.paths:  # a file's path has no words to mark
+            results = library.mark_sentences(results)
         if not (arguments.json or arguments.jsonl or arguments.paths):
-            if output.for_person and arguments.query is not None:  # a file's path has no words to mark
-                results = library.mark_sentences(results)
             _show(results, arguments, output)
     if arguments.json:
         output.write_json(results_to_json(results))

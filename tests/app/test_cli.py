@@ -18,6 +18,7 @@ from drama_app import cli, rank
 from drama_app.commands.search import read_date, read_lang, read_last_date, read_type, split_page
 from drama_app.config import load_settings
 from drama_app.library import Library
+from tests.app.test_extract_pdf import make_writer
 
 ROOT = Path(cli.__file__).parent.parent
 
@@ -429,6 +430,23 @@ def test_conditions_in_the_query_are_those_of_the_options(
     assert "until:1999 was taken for a condition" in capsys.readouterr().err
     assert cli.main(["search", "bees lang:English", "--paths"]) == 0
     assert "lang:english is not a language code" in capsys.readouterr().err
+
+
+def test_the_page_is_that_of_the_sentence_that_is_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Asked in another language, without one of its words, `--json` names the page of the nearest sentence, too."""
+    (tmp_path / "files").mkdir()
+    pages = [["The bill for the new roof was paid in May."], ["Bees gather nectar from flowers."], ["Thank you."]]
+    with (tmp_path / "files" / "notes.pdf").open("wb") as stream:
+        make_writer(pages).write(stream)
+    assert cli.main(["index", str(tmp_path / "files")]) == 0
+    capsys.readouterr()
+
+    for shape in ("--json", "--jsonl"):
+        for question, page in (("Wovon leben Honigbienen?", 2), ("Was kostet das Dach?", 1)):
+            assert cli.main(["search", question, shape]) == 0
+            told = json.loads(capsys.readouterr().out)
+            hit = told["hits"][0] if shape == "--json" else told
+            assert (hit["page"], hit["passages"][0]["page"]) == (page, page)
 
 
 @pytest.mark.parametrize("missed", [True, False])
