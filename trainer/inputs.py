@@ -1,20 +1,25 @@
 """Owns how what a run was given is opened: the present retriever, the local LLM, the texts that must not train."""
 
 from collections.abc import Mapping
+from heapq import nsmallest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from drama_app.config import expand_home
 from drama_app.errors import UsageError
 from trainer.overlap import NOTHING
+from trainer.records import Passage, Query, read_records
 from trainer.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from drama_app.embed import Encoder
     from trainer.augment.llm import Generator
+    from trainer.whitening import Texts
 
 NAMED = ("llm", "retriever")
 """Backbones that are no path: the local LLM, the present retriever."""
+_DRAWN = 3000
+"""Queries, and as many passages, that vectors are measured on: some minutes of two cores."""
 
 
 def open_present(run: RunFolder) -> "Encoder":
@@ -80,3 +85,12 @@ def read_evaluation(run: RunFolder) -> Mapping[str, str]:
     from trainer.overlap import collect_ids
 
     return collect_ids(Path(run.inputs.sets), run.recipe.corpus) if run.inputs.sets else NOTHING
+
+
+def draw_texts(run: RunFolder) -> "Texts":
+    """Some of the queries and passages that trained, the same at each call: ids are hashes, the least are taken."""
+    from trainer.whitening import Texts
+
+    queries = nsmallest(_DRAWN, read_records(run.training_queries, Query), key=lambda each: each.id)
+    passages = nsmallest(_DRAWN, read_records(run.training_passages, Passage), key=lambda each: each.id)
+    return Texts([each.text for each in queries], [each.embedded for each in passages])

@@ -262,11 +262,14 @@ class ExportRecipe:
     """Widths on offer; empty is those that were trained."""
     default_width: int = 0
     """0 is the widest."""
+    whitening: float = 0.0
+    """Power of its deviation that each direction of the vectors is divided by, 0 to 1; 0 leaves them as trained."""
 
     def __post_init__(self) -> None:
         _require(self.precision in PRECISIONS, "precision", f"must be one of {', '.join(PRECISIONS)}")
         _require(self.table_bits in (2, 4, 8, 32), "table_bits", "must be 2, 4, 8 or 32")
         _require(self.largest_loss >= 0, "largest_loss", "must be 0 or more")
+        _require(0 <= self.whitening <= 1, "whitening", "must be between 0 and 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

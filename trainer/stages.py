@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from drama_app.errors import UsageError
 from trainer.development import divide
-from trainer.inputs import name_source, open_llm, open_present, open_teacher, read_evaluation
+from trainer.inputs import draw_texts, name_source, open_llm, open_present, open_teacher, read_evaluation
 from trainer.records import Passage, Query, RecordWriter, TrainingGroup, read_records, text_id
 from trainer.run_folder import OWN_INDEX, RunFolder
 from trainer.terms import read_notices, state_anew
@@ -23,6 +23,8 @@ from trainer.train_stage import train as train  # the stage of that name
 if TYPE_CHECKING:
     from trainer.augment.ledger import Tally
     from trainer.augment.llm import Generator
+    from trainer.backbone import Backbone
+    from trainer.recipe import ExportRecipe
 
 Report = Callable[[str], None]
 Figures = dict[str, Any]
@@ -181,17 +183,33 @@ def export(run: RunFolder, report: Report) -> Figures:
     from trainer.gate import read_development
     from trainer.retriever_files import Label, make_name
 
+    backbone, evened = even_out(run, load_backbone(run.training / "final"), run.recipe.export, report)
     label = Label(
-        name=make_name(run.recipe.name), version="1", made=summarise_stages(run.list_done("export")),
+        name=make_name(run.recipe.name), version="1", made=summarise_stages(run.list_done("export")) | evened,
         notices=read_notices(run), languages=run.list_languages(),
     )  # fmt: skip
     texts = [passage.embedded for passage in islice(read_records(run.training_passages, Passage), _SAMPLE)]
-    backbone = load_backbone(run.training / "final")
     _, gate = export_gated(
         replace(backbone, origin=state_anew(run, backbone.origin)), run.retriever, label, run.recipe.export,
         development=read_development(run.development), texts=texts, report=report,
     )  # fmt: skip
     return gate
+
+
+def even_out(
+    run: RunFolder, backbone: "Backbone", recipe: "ExportRecipe", report: Report
+) -> "tuple[Backbone, dict[str, Any]]":
+    """The network with the directions of its vectors evened out as the recipe says, by texts it trained on; and what
+    a card says of that."""
+    if not recipe.whitening:
+        return backbone, {}
+    from trainer.whitening import whiten
+
+    texts, width = draw_texts(run), max(recipe.widths, default=0)
+    evened = whiten(backbone, texts, strength=recipe.whitening, width=width, report=report)
+    if evened is backbone:
+        return backbone, {}
+    return evened, {"whitening": {"strength": recipe.whitening, "texts": len(texts.queries) + len(texts.passages)}}
 
 
 def evaluate(run: RunFolder, report: Report) -> Figures:

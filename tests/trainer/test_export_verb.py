@@ -5,10 +5,12 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from drama_app.embed import open_retriever  # noqa: E402
 from drama_app.errors import RetrieverError, UsageError  # noqa: E402
 from drama_app.retriever import open_retriever_folder  # noqa: E402
 from tests.tiny_retriever import WORDS  # noqa: E402
@@ -19,6 +21,7 @@ from trainer.commands import export  # noqa: E402
 from trainer.export import Label, export_retriever  # noqa: E402
 from trainer.onnx_graph import FULL_PRECISION  # noqa: E402
 from trainer.recipe import ExportRecipe, Recipe  # noqa: E402
+from trainer.records import Passage, Query, RecordWriter  # noqa: E402
 from trainer.run_folder import Inputs, RunFolder  # noqa: E402
 
 
@@ -81,6 +84,37 @@ def test_a_run_is_exported_with_its_own_sets_and_recipe(tmp_path: Path, capsys: 
     assert not (tmp_path / "r" / "model.safetensors").exists()
     retriever = open_retriever_folder(tmp_path / "r")
     assert (retriever.name, retriever.version, retriever.backbone) == ("other", "2", "trained")
+
+
+def test_directions_are_evened_out_by_the_texts_of_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--whitening` measures on what the run trained on, and the folder agrees with the network so changed."""
+    backbone = make_backbone(tmp_path, make_network(CONFIGS["xlm-r with head"]))
+    own = RunFolder.begin(tmp_path / "run", Recipe(export=ExportRecipe(widths=(32, 16))), Inputs())
+    save(backbone, own.backbone)
+    texts = [" ".join(WORDS[start % 50 : start % 50 + 1 + start % 9]) for start in range(200)]
+    with RecordWriter(own.training_passages) as passages, RecordWriter(own.training_queries) as queries:
+        for number, text in enumerate(texts):
+            passages.write(Passage(id=str(number), text=text))
+            queries.write(Query(id=str(number), text=text[:9], passage=str(number), kind="written"))
+    exact = ("--precision", "float32", "--table-bits", "32")
+    run(own.path, "--out", tmp_path / "plain", *exact)
+    assert "even out" not in capsys.readouterr().err
+    run(own.path, "--out", tmp_path / "r", "--whitening", "0.5", *exact)
+    assert "reading 400 texts to even out the 32 dimensions" in capsys.readouterr().err
+    assert "- **whitening**: strength 0.5, texts 400" in (tmp_path / "r" / "card.md").read_text()
+    assert "whitening" not in (tmp_path / "plain" / "card.md").read_text()
+    plain, evened = (open_retriever(tmp_path / each, threads=1).encode_passages(texts) for each in ("plain", "r"))
+    assert evened.shape == plain.shape == (200, 32)
+
+    def count_directions(vectors: np.ndarray) -> float:
+        variances = np.linalg.eigvalsh(np.cov(vectors.T))
+        return float(variances.sum() ** 2 / (variances**2).sum())
+
+    assert count_directions(evened) > 1.2 * count_directions(plain)
+    with pytest.raises(UsageError, match="--whitening must be between 0 and 1"):
+        run(own.path, "--out", tmp_path / "r", "--whitening", "2")
+    with pytest.raises(UsageError, match="measured on the texts of a run"):
+        run(tmp_path / "r", "--out", tmp_path / "s", "--whitening", "0.3")
 
 
 def test_a_retriever_is_exported_again_as_itself(tmp_path: Path) -> None:

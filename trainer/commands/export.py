@@ -46,6 +46,9 @@ def declare(verb: argparse.ArgumentParser) -> None:
         "than --largest-loss")  # fmt: skip
     add("--table-bits", type=int, choices=(2, 4, 8, 32), help="of the token table; default: 4, then 8")
     add("--largest-loss", type=float, metavar="X", help="nDCG@10 that a language may lose; default: 0.01")
+    add("--whitening", type=float, metavar="X",
+        help="even the directions of the vectors out, measured on texts of the run: each divided by its deviation to "
+        "this power, 0 to 1; default: the run's recipe's, else 0")  # fmt: skip
     add("--notice", type=Path, metavar="FILE", help="licences and notices of the data, for NOTICE and card")
     add("--without-weights", action="store_true",
         help="leave out the float16 weights for further training, which the app does not need")  # fmt: skip
@@ -62,6 +65,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("name what to write: --out FOLDER, --gguf FILE, or both")
     from trainer.backbone import load_backbone
     from trainer.model_files import merge_notices
+    from trainer.stages import even_out
     from trainer.terms import state_anew
 
     own = _open_run(options.source)
@@ -81,7 +85,9 @@ def run(options: argparse.Namespace) -> int:
         label = replace(_make_label(options, own, backbone), dims=options.widths or ())
         _tell_untrained(options.widths or recipe.widths, backbone)
         texts = _collect_texts(own, development)
-        _write_folder(options, backbone, label, recipe, development, texts)
+        evened, made = even_out(own, backbone, recipe, say) if own else (backbone, {})
+        label = replace(label, made={**label.made, **made})
+        _write_folder(options, evened, label, recipe, development, texts)
     if options.gguf:
         from trainer.gguf_export import write_checked_gguf
 
@@ -139,14 +145,17 @@ def _find_network(source: str, own: "RunFolder | None") -> str:
 def _choose_recipe(options: argparse.Namespace, own: "RunFolder | None") -> "ExportRecipe":
     from trainer.recipe import ExportRecipe
 
-    named = {name: getattr(options, name) for name in ("precision", "table_bits", "largest_loss")}
+    if options.whitening and not own:
+        raise UsageError(f"--whitening is measured on the texts of a run, and {options.source} is none")
+    named = {name: getattr(options, name) for name in ("precision", "table_bits", "largest_loss", "whitening")}
     changes = {name: value for name, value in named.items() if value is not None}
     if options.widths:
         changes |= {"widths": options.widths, "default_width": 0}
     try:
         return replace(own.recipe.export if own else ExportRecipe(), **changes)
     except ValueError as error:
-        raise UsageError(str(error).replace("'largest_loss'", "--largest-loss")) from error
+        told = str(error).replace("'largest_loss'", "--largest-loss").replace("'whitening'", "--whitening")
+        raise UsageError(told) from error
 
 
 def _read_development(options: argparse.Namespace, own: "RunFolder | None") -> "Sequence[DevelopmentSet]":
