@@ -43,9 +43,7 @@ def open_contestant(source: Path | str, *, widths: Sequence[int] | None = (), th
     Raises:
         RetrieverError: It is not there, not whole, or does not offer a width.
     """
-    folder = default_retriever_folder() if str(source) == SHIPPED else expand_home(source)
-    if not (folder / DESCRIPTION).is_file() and (folder / "retriever" / DESCRIPTION).is_file():
-        folder = folder / "retriever"
+    folder = _place(source)
     if folder.is_file() and is_embedder(folder):
         embedder = LlamaEncoder(folder, threads=threads)
         widths_of = _choose_widths(folder, embedder.dim, (embedder.dim,), widths)
@@ -77,7 +75,7 @@ def open_exact(
     from trainer.backbone import load_backbone
     from trainer.torch_encoder import TorchEncoder
 
-    folder = default_retriever_folder() if str(source) == SHIPPED else Path(source)
+    folder = _place(source)
     if threads:
         torch.set_num_threads(threads)
     encoder = TorchEncoder(load_backbone(folder, weights=weights, embeds=True))
@@ -89,6 +87,13 @@ def open_exact(
     place = folder.absolute()
     # "final" and "step-0000500" say little without the folder above.
     return Contestant(name=f"{place.parent.name}/{place.name}, fp32", encoder=encoder, widths=chosen)
+
+
+def _place(source: Path | str) -> Path:
+    """The folder that is meant: of a run its finished retriever, which may say other vectors than its network did."""
+    folder = default_retriever_folder() if str(source) == SHIPPED else expand_home(source)
+    finished = folder / "retriever"
+    return finished if not (folder / DESCRIPTION).is_file() and (finished / DESCRIPTION).is_file() else folder
 
 
 def keep_widths(contestant: Contestant, wanted: Sequence[int]) -> Contestant:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from drama_app.config import expand_home
 from drama_app.errors import UsageError
 from trainer.overlap import NOTHING
-from trainer.records import Passage, Query, read_records
+from trainer.records import Passage, TrainingGroup, read_records, text_id
 from trainer.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 NAMED = ("llm", "retriever")
 """Backbones that are no path: the local LLM, the present retriever."""
 _DRAWN = 3000
-"""Queries, and as many passages, that vectors are measured on: some minutes of two cores."""
+"""Queries, and as many passages, that vectors are measured on at least: some minutes of two cores."""
 
 
 def open_present(run: RunFolder) -> "Encoder":
@@ -87,10 +87,30 @@ def read_evaluation(run: RunFolder) -> Mapping[str, str]:
     return collect_ids(Path(run.inputs.sets), run.recipe.corpus) if run.inputs.sets else NOTHING
 
 
-def draw_texts(run: RunFolder) -> "Texts":
-    """Some of the queries and passages that trained, the same at each call: ids are hashes, the least are taken."""
+def draw_texts(run: RunFolder, width: int) -> "Texts":
+    """Some of the queries and passages that trained, for vectors of a width; the same at each call.
+
+    Ids are hashes, and the least are taken; of each kind of query as many as its share of the mixture says.
+
+    Raises:
+        UsageError: The run's texts are gone.
+    """
     from trainer.whitening import Texts
 
-    queries = nsmallest(_DRAWN, read_records(run.training_queries, Query), key=lambda each: each.id)
-    passages = nsmallest(_DRAWN, read_records(run.training_passages, Passage), key=lambda each: each.id)
-    return Texts([each.text for each in queries], [each.embedded for each in passages])
+    for path in (run.groups, run.training_passages):
+        if not path.is_file():
+            raise UsageError(
+                f"{path}: is gone, so the directions of vectors cannot be measured; export without (--whitening 0)"
+            )
+    count = max(_DRAWN, 2 * width)
+    by_kind: dict[str, set[str]] = {}
+    for group in read_records(run.groups, TrainingGroup):
+        by_kind.setdefault(group.kind, set()).add(group.query)
+    shares = run.recipe.train.mixture or {kind: float(len(queries)) for kind, queries in by_kind.items()}
+    asked = [
+        query
+        for kind, share in shares.items()
+        for query in nsmallest(round(count * share / sum(shares.values())), by_kind.get(kind, ()), key=text_id)
+    ]
+    passages = nsmallest(count, read_records(run.training_passages, Passage), key=lambda each: each.id)
+    return Texts(asked, [each.embedded for each in passages])

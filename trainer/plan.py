@@ -109,7 +109,7 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
     taught = _estimate_teaching(recipe, config, size, reading, asking)
     if config is not None and not hasattr(config, "kv_heads"):
         pruning = 0.0  # an encoder loses layers and reads nothing
-    shape = f"{body / 1e6:.0f} million weights"
+    shape, passes = f"{body / 1e6:.0f} million weights", 2 if recipe.export.whitening else 1
     stages = (
         PlannedStage(
             "corpus", f"about {size.passages:,} passages of {size.tokens:.0f} tokens", size.passages / 2000 + 1
@@ -120,7 +120,7 @@ def make_plan(run: RunFolder, config: NetworkConfig | None, *, measure: Callable
             "prune", f"{recipe.prune.method}: {shape} beside the token table", pruning + 10 + _estimate_loading(run)
         ),
         PlannedStage("train", f"{recipe.train.steps:,} steps of {recipe.train.batch:,} queries", training + taught + 5),
-        PlannedStage("export", "int8, held against float32 on the development sets", 20 + min(reading, 300)),
+        PlannedStage("export", "int8, held against float32 on the development sets", 20 + min(reading, 300) * passes),
         PlannedStage("evaluate", "before and after", 20 + 2 * (min(reading, 300) + _estimate_sets(run))),
     )
     missing = _estimate_disk(size, body, config, recipe)

@@ -205,7 +205,8 @@ def even_out(
         return backbone, {}
     from trainer.whitening import whiten
 
-    texts, width = draw_texts(run), max(recipe.widths, default=0)
+    width = max(recipe.widths, default=0)
+    texts = draw_texts(run, width or backbone.config.dim)
     evened = whiten(backbone, texts, strength=recipe.whitening, width=width, report=report)
     if evened is backbone:
         return backbone, {}

@@ -13,6 +13,7 @@ from drama_app.config import Settings
 from drama_app.errors import UsageError
 from drama_app.library import Library
 from drama_app.records import Passage
+from drama_app.sentences import split_sentences
 from tests.app.test_extract_pdf import make_writer
 
 
@@ -97,6 +98,31 @@ def test_meaning_chooses_among_sentences_that_words_do_not_tell_apart(library: L
         return passage.text[start:end]
 
     assert (choose("keywords"), choose("fused")) == (shorter, nearer)
+
+
+def test_the_best_hits_are_read_whole(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where not all sentences can be encoded it is the last hits that get none by meaning, never half a passage."""
+    for name, verb in (("one", "bake"), ("two", "mend"), ("three", "paint")):
+        (tmp_path / "files" / f"{name}.txt").write_text(f"We {verb} bread. They {verb} roofs. Some {verb} walls.")
+    library.sync()
+    results = library.search("zeppelins", mode="meaning")
+    assert len(results.hits) > 3
+    assert not any(hit.passages[0].sentence for hit in results.hits)
+    read: list[str] = []
+    real = library._encoder.encode_passages
+    monkeypatch.setattr(library._encoder, "encode_passages", lambda texts: read.extend(texts) or real(texts))
+    monkeypatch.setattr(search, "SENTENCES", 4)
+
+    marked = library.mark_sentences(results).hits
+
+    count = next(place for place, hit in enumerate(marked) if not hit.passages[0].sentence)
+    assert count > 0 and not any(hit.passages[0].sentence for hit in marked[count:])
+    assert read == [
+        hit.passages[0].text[start:end]
+        for hit in marked[:count]
+        for start, end in split_sentences(hit.passages[0].text)
+    ]
+    assert len(read) >= 4
 
 
 def test_a_hit_tells_where_its_sentence_stands(library: Library, tmp_path: Path) -> None:

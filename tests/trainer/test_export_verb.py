@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,10 +19,11 @@ from tests.trainer.test_export import CONFIGS, make_backbone, make_network  # no
 from trainer.backbone import Backbone, load_backbone  # noqa: E402
 from trainer.checkpoint import place_step, save_checkpoint  # noqa: E402
 from trainer.commands import export  # noqa: E402
+from trainer.contestants import open_exact  # noqa: E402
 from trainer.export import Label, export_retriever  # noqa: E402
 from trainer.onnx_graph import FULL_PRECISION  # noqa: E402
 from trainer.recipe import ExportRecipe, Recipe  # noqa: E402
-from trainer.records import Passage, Query, RecordWriter  # noqa: E402
+from trainer.records import Passage, RecordWriter, TrainingGroup  # noqa: E402
 from trainer.run_folder import Inputs, RunFolder  # noqa: E402
 
 
@@ -92,10 +94,10 @@ def test_directions_are_evened_out_by_the_texts_of_a_run(tmp_path: Path, capsys:
     own = RunFolder.begin(tmp_path / "run", Recipe(export=ExportRecipe(widths=(32, 16))), Inputs())
     save(backbone, own.backbone)
     texts = [" ".join(WORDS[start % 50 : start % 50 + 1 + start % 9]) for start in range(200)]
-    with RecordWriter(own.training_passages) as passages, RecordWriter(own.training_queries) as queries:
+    with RecordWriter(own.training_passages) as passages, RecordWriter(own.groups) as groups:
         for number, text in enumerate(texts):
             passages.write(Passage(id=str(number), text=text))
-            queries.write(Query(id=str(number), text=text[:9], passage=str(number), kind="written"))
+            groups.write(TrainingGroup(query=f"{text} {number}", positives=(str(number),), kind="written"))
     exact = ("--precision", "float32", "--table-bits", "32")
     run(own.path, "--out", tmp_path / "plain", *exact)
     assert "even out" not in capsys.readouterr().err
@@ -115,6 +117,17 @@ def test_directions_are_evened_out_by_the_texts_of_a_run(tmp_path: Path, capsys:
         run(own.path, "--out", tmp_path / "r", "--whitening", "2")
     with pytest.raises(UsageError, match="measured on the texts of a run"):
         run(tmp_path / "r", "--out", tmp_path / "s", "--whitening", "0.3")
+    with pytest.raises(UsageError, match="is for a retriever folder"):
+        run(own.path, "--gguf", tmp_path / "s.gguf", "--whitening", "0.3")
+    with pytest.raises(UsageError, match="width 64 is more than the 48 that were trained"):
+        run(own.path, "--out", tmp_path / "s", "--widths", "64,16", "--whitening", "0.3")
+    save(replace(backbone, network=make_network(CONFIGS["gemma3"])), own.training / "final")
+    shutil.copytree(tmp_path / "r", own.retriever)
+    exact_of_run = open_exact(own.path).encoder.encode_passages(texts[:5])
+    assert np.allclose(exact_of_run, evened[:5], atol=1e-2)  # what the run offers, not what it was before
+    own.groups.unlink()
+    with pytest.raises(UsageError, match=r"is gone.*export without \(--whitening 0\)"):
+        run(own.path, "--out", tmp_path / "s", "--whitening", "0.3")
 
 
 def test_a_retriever_is_exported_again_as_itself(tmp_path: Path) -> None:

@@ -1,16 +1,23 @@
 """The directions of a network's vectors, evened out before an export."""
 
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
+from drama_app.errors import UsageError  # noqa: E402
 from tests.tiny_retriever import WORDS  # noqa: E402
 from tests.trainer.test_export import CONFIGS, make_backbone, make_network  # noqa: E402
+from trainer.inputs import draw_texts  # noqa: E402
+from trainer.recipe import Recipe, TrainRecipe  # noqa: E402
+from trainer.records import Passage, RecordWriter, TrainingGroup  # noqa: E402
+from trainer.run_folder import Inputs, RunFolder  # noqa: E402
 from trainer.torch_encoder import TorchEncoder  # noqa: E402
 from trainer.whitening import Texts, find_map, whiten  # noqa: E402
 
@@ -120,3 +127,33 @@ def test_too_few_texts_leave_vectors_alone(tmp_path: Path) -> None:
 
     assert same is backbone
     assert told == ["100 texts are too few to even out 48 dimensions: vectors stay as they were trained"]
+
+
+@pytest.mark.parametrize("name", ["gemma3", "xlm-r with head"])
+def test_what_was_never_taught_is_not_brought_to_the_front(name: str, tmp_path: Path) -> None:
+    """More dimensions than the network has, or was trained for, are refused before any text is read."""
+    backbone = make_backbone(tmp_path, make_network(CONFIGS[name]))
+    narrow = replace(backbone, origin=replace(backbone.origin, dims=(24, 16)))
+
+    for network, width in ((backbone, backbone.config.dim + 1), (narrow, 25)):
+        with pytest.raises(UsageError, match=f"width {width} is more than the {width - 1} that were trained"):
+            whiten(network, TEXTS, strength=0.3, width=width, report=pytest.fail)
+
+
+def test_queries_are_drawn_as_the_mixture_says(tmp_path: Path) -> None:
+    """Of a kind that has a tenth of the mixture come a tenth of the queries, however many there are; none of others."""
+    run = RunFolder.begin(
+        tmp_path / "run", Recipe(train=TrainRecipe(mixture=MappingProxyType({"written": 0.9, "crop": 0.1}))), Inputs()
+    )
+    with RecordWriter(run.groups) as groups, RecordWriter(run.training_passages) as passages:
+        for number in range(4000):
+            passages.write(Passage(id=f"{number:04}", text=f"passage {number}"))
+            for kind in ("written", "crop", "claim"):
+                groups.write(TrainingGroup(query=f"{kind} {number}", positives=("1",), kind=kind))
+
+    texts = draw_texts(run, 16)
+
+    assert Counter(query.split()[0] for query in texts.queries) == {"written": 2700, "crop": 300}
+    assert len(texts.passages) == len(set(texts.passages)) == 3000
+    assert draw_texts(run, 16) == texts
+    assert len(draw_texts(run, 2000).passages) == 4000  # a wider network needs more

@@ -119,7 +119,7 @@ def test_every_stage_leaves_its_files_and_figures(finished):
     assert {row["width"] for row in measured} >= {24, 16}
     assert "<html" in run.report.read_text(encoding="utf-8")
     assert open_retriever_folder(run.retriever).dims == (24, 16)
-    assert "- **whitening**: strength 0.3, texts " in (run.retriever / "card.md").read_text(encoding="utf-8")
+    assert "- **whitening**: strength 0.4, texts " in (run.retriever / "card.md").read_text(encoding="utf-8")
     made, trained = (
         (run.retriever / "NOTICE").read_text(encoding="utf-8"),
         open_checkpoint(run.training / "final").origin,

@@ -86,6 +86,8 @@ def run(options: argparse.Namespace) -> int:
         _tell_untrained(options.widths or recipe.widths, backbone)
         texts = _collect_texts(own, development)
         evened, made = even_out(own, backbone, recipe, say) if own else (backbone, {})
+        if evened is not backbone and options.gguf:
+            say("the GGUF has the vectors as they were trained, not evened out: others than the folder's")
         label = replace(label, made={**label.made, **made})
         _write_folder(options, evened, label, recipe, development, texts)
     if options.gguf:
@@ -147,6 +149,8 @@ def _choose_recipe(options: argparse.Namespace, own: "RunFolder | None") -> "Exp
 
     if options.whitening and not own:
         raise UsageError(f"--whitening is measured on the texts of a run, and {options.source} is none")
+    if options.whitening and not options.out:
+        raise UsageError("--whitening is for a retriever folder (--out): a GGUF has no place for what it makes")
     named = {name: getattr(options, name) for name in ("precision", "table_bits", "largest_loss", "whitening")}
     changes = {name: value for name, value in named.items() if value is not None}
     if options.widths:
