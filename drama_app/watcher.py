@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 TICK = 0.1
 ROOTS_SECONDS = 1.0  # how soon a new, vanished or returned root is noticed
 PATIENCE = 5.0  # under continuous noise, what is quiet is reported after this long
+RESTLESS = 60.0  # what never rests (a log that is written to all day) is reported after this long all the same
 SWEEP_SECONDS = 900.0  # a whole look in case the system dropped events: the kernel's queue holds 16,384 of them
 MANY = 10_000  # more single paths than this cost more than a walk of the root
 
@@ -121,7 +122,11 @@ class _Pending(FileSystemEventHandler):
         with self.lock:
             if not self.times:
                 return {}
-            quiet = {path: first for path, (first, last) in self.times.items() if now - last >= settle}
+            quiet = {
+                path: first
+                for path, (first, last) in self.times.items()
+                if now - last >= settle or now - first >= RESTLESS
+            }
             oldest = min(first for first, _ in self.times.values())
             # Related events (a rename's two ends, a save's steps) belong in one report, so wait for all to rest.
             if len(quiet) < len(self.times) and now - oldest < PATIENCE:
@@ -228,8 +233,9 @@ class _Follower:
 
     def _restart(self, root: _Root) -> None:
         """A folder was put in the place of the watched one, or the watch ended."""
+        replaced = root.place is not None and _identity(root.place) != root.identity
         self._unwatch(root)
-        root.deaths += 1
+        root.deaths += not replaced  # generators of sites and tests replace a folder all day
         if root.deaths > _DEATHS:
             root.reason = "the system stopped reporting changes"
         else:

@@ -21,8 +21,11 @@ def declare(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, settings: Settings, output: Output) -> int:
     """Forgets each path."""
     from drama_app.library import Library
+    from drama_app.writer_lock import is_taken
 
     with Library.open(settings) as library:
+        if is_taken(settings.state_folder):
+            output.note("waiting: another drama-app is writing to the index; until it is done the files are found")
         for path in arguments.paths:
             count = library.forget(expand_home(path))
             noun = "file" if count == 1 else "files"

@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+RETRY_SECONDS = 3.0
+"""Between looks at whether the other drama-app that follows has ended."""
 IndexingState = Literal["off", "following", "paused", "elsewhere", "failed", "stopping"]
-"""off: nothing to follow. elsewhere: another drama-app follows this index. failed: the reason is shown. stopping: the
-app ends, or cancelled folders are paused, once what is being written is finished."""
+"""off: nothing to follow. elsewhere: another drama-app follows this index; when it ends, this one does. failed: the
+reason is shown. stopping: the app ends, or cancelled folders are paused, once what is being written is finished."""
 
 
 class Indexing:
@@ -43,6 +45,7 @@ class Indexing:
         self._stop_once = threading.Event()
         self._thread: threading.Thread | None = None
         self._current: Path | None = None
+        self._is_elsewhere = False
         self._lock = threading.RLock()
 
     @property
@@ -175,22 +178,35 @@ class Indexing:
             before.join()  # two would refuse each other
         if stop.is_set():
             return
+        self._is_elsewhere = False
         self._post(IndexingChanged("following"))
         try:
-            self._library.watch(
-                on_report=self._report,
-                on_state=self._say,
-                on_progress=self._tell,
-                stop=stop,
-            )
-        except UsageError as error:
-            self._post(IndexingChanged("elsewhere", str(error)))
+            while not stop.is_set() and not self._try_to_follow(stop):
+                stop.wait(RETRY_SECONDS)
         except (DramaError, OSError) as error:
             log.warning("following ended", exc_info=True)
             self._post(IndexingChanged("failed", str(error)))
         except Exception as error:
             log.critical("following ended unexpectedly", exc_info=True)
             self._post(IndexingChanged("failed", f"{type(error).__name__}: {error}"))
+
+    def _try_to_follow(self, stop: threading.Event) -> bool:
+        """Follows until `stop`; False if another drama-app does, which may end."""
+
+        def say(line: str) -> None:
+            if self._is_elsewhere:  # the first line: the other one has ended
+                self._is_elsewhere = False
+                self._post(IndexingChanged("following"))
+            self._say(line)
+
+        try:
+            self._library.watch(on_report=self._report, on_state=say, on_progress=self._tell, stop=stop)
+        except UsageError as error:
+            if not self._is_elsewhere:
+                self._is_elsewhere = True
+                self._post(IndexingChanged("elsewhere", str(error)))
+            return False
+        return True
 
     def _tell(self, progress: Progress) -> None:
         self._current = progress.current or self._current

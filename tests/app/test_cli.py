@@ -533,3 +533,9 @@ def test_index_says_that_it_waits_for_another(tmp_path: Path, tiny: Path, capsys
     threading.Timer(1.0, lock.release).start()
     assert cli.main(["index"]) == 0
     assert "waiting: another drama-app is writing" in capsys.readouterr().err
+
+    lock.acquire()
+    threading.Timer(1.0, lock.release).start()
+    assert cli.main(["forget", str(tmp_path / "docs")]) == 0
+    out, err = capsys.readouterr()
+    assert "waiting: another drama-app is writing" in err and "1 file taken out" in out

@@ -7,6 +7,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -135,25 +136,68 @@ def test_file_that_is_being_written_is_held_back(running: _Watch, root: Path) ->
     assert reported[0] >= last
 
 
-def test_noise_does_not_hold_up_the_quiet(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While one file changes without end, another one is still reported."""
-    monkeypatch.setattr(watcher, "PATIENCE", 0.8)
-    running = _Watch([root]).start()
+@contextmanager
+def _noise(path: Path) -> Iterator[None]:
+    """A file that is written to without end."""
     end = threading.Event()
 
     def make_noise() -> None:
         while not end.wait(SETTLE / 5):
-            _write(root / "noise.txt")
+            _write(path)
 
     noise = threading.Thread(target=make_noise)
     noise.start()
     try:
-        _write(root / "quiet.txt")
-        running.wait(lambda: running.has(root / "quiet.txt"))
-        assert not running.has(root / "noise.txt")
+        yield
     finally:
         end.set()
         noise.join()
+
+
+def test_noise_does_not_hold_up_the_quiet(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one file changes without end, another one is still reported."""
+    monkeypatch.setattr(watcher, "PATIENCE", 0.8)
+    running = _Watch([root]).start()
+    try:
+        with _noise(root / "noise.txt"):
+            _write(root / "quiet.txt")
+            running.wait(lambda: running.has(root / "quiet.txt"))
+            assert not running.has(root / "noise.txt")
+    finally:
+        running.end()
+
+
+def test_what_never_rests_is_reported_now_and_then(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is written to all day is read at intervals, again and again, while it is."""
+    monkeypatch.setattr(watcher, "RESTLESS", 0.6)
+    running = _Watch([root]).start()
+    try:
+        with _noise(root / "noise.txt"):
+            running.wait(lambda: len(running.reports) > 1)
+            first, second = (moment for moment, _ in running.reports[:2])
+            assert second - first > 0.5
+            assert running.paths() == {root / "noise.txt"}
+    finally:
+        running.end()
+
+
+def test_a_root_that_is_replaced_all_day_stays_watched(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder that a program removes and makes anew at each run is no watch that died: events go on."""
+    monkeypatch.setattr(watcher, "ROOTS_SECONDS", 0.05)
+    running = _Watch([root]).start()
+    try:
+        for number in range(6):
+            aside = root.with_name(f"gone-{number}")
+            root.rename(aside)  # kept, so that no inode comes twice
+            root.mkdir()
+            _write(root / f"{number}.txt")
+            running.wait(lambda name=f"{number}.txt": running.has(root) or running.has(root / name))
+            time.sleep(4 * watcher.ROOTS_SECONDS)
+            running.reports.clear()
+        _write(root / "last.txt")
+        running.wait(lambda: running.has(root / "last.txt"))
+        assert not any(change.notes for _, change in running.reports)
+    finally:
         running.end()
 
 

@@ -14,6 +14,7 @@ from drama_app.config import Settings
 from drama_app.errors import IndexDamagedError
 from drama_app.library import Library
 from drama_app.records import Progress
+from drama_app.tui import indexing
 from drama_app.tui.indexing import Indexing
 from drama_app.tui.messages import Failed, IndexingChanged, Progressed, StateSaid, SyncEnded, WorkEnded
 from tests.tiny_retriever import make_tiny_retriever
@@ -156,6 +157,25 @@ def test_another_drama_app_is_told(world: World, settings: Settings) -> None:
         until(lambda: second.states == ["following", "elsewhere"])
         assert "another drama-app" in second.of(IndexingChanged)[-1].reason  # type: ignore[attr-defined]
         second.indexing.close()
+
+
+def test_when_the_other_ends_this_one_follows(
+    world: World, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two windows over one index the one that is left keeps it true, without a key, and says so."""
+    monkeypatch.setattr(indexing, "RETRY_SECONDS", 0.1)
+    world.indexing.start()
+    until(lambda: world.of(SyncEnded))
+    with Library.open(settings) as library:
+        second = World(library, world.folder)
+        second.indexing.start()
+        until(lambda: second.states == ["following", "elsewhere"])
+        world.indexing.close()
+        until(lambda: second.states == ["following", "elsewhere", "following"])
+        (world.folder / "later.txt").write_text("Written later.\n")
+        until(lambda: any(event.report.added for event in second.of(SyncEnded)))  # type: ignore[attr-defined]
+        second.indexing.close()
+        assert not second.indexing.is_following
 
 
 @pytest.mark.parametrize("error", [IndexDamagedError("it is damaged"), OSError("no space left"), ValueError("a bug")])
