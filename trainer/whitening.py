@@ -5,7 +5,7 @@ rest. Centring, turning to the directions of the variance and dividing each by a
 of a network's output (PCA whitening: Jégou and Chum 2012; of sentence embeddings: Su et al. 2021), so it costs the
 graph nothing. Directions come in the order of their variance, so at powers well below 1 a cut keeps the most that it
 can. On development sets a student with .837 of its teacher's nDCG@10 went to .858, the teacher itself gained nothing;
-on queries like those it was trained on the student lost .012 (LOG.md).
+on pairs that it was trained on the student lost .012 (LOG.md).
 
 Shapes: N texts, D width of the output, H width of what a head reads.
 """

@@ -50,7 +50,7 @@ class Indexing:
 
     @property
     def is_following(self) -> bool:
-        """Whether the roots are followed, and not about to be left."""
+        """Whether the roots are followed, or will be when the other drama-app ends, and not about to be left."""
         return self._thread is not None and self._thread.is_alive() and not self._stop.is_set()
 
     def start(self) -> None:
